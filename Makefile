@@ -1,0 +1,54 @@
+VENV ?= .venv
+PORT ?= 8888
+BIN  := $(VENV)/bin
+SETUP_FILES := settings.ini setup.py pyproject.toml constraints.txt scripts/setup.sh
+# pytest's and JupyterLab's own words: make test TESTS=tests/test_arrows.py, make lab LABFLAGS=--no-browser
+TESTS ?= tests
+
+help:                           ## this list
+	@echo "make lab     set everything up and open the course in JupyterLab"
+	@echo "make test    set everything up and run every notebook and test (about 15 minutes on 2 cores)"
+	@echo "make docs    build the site into _docs and check it page by page"
+	@echo "make bench   measure speed against the peers, in one run"
+	@echo "make export  after editing notebooks: write t2i_course/, README.md and the sidebar from them"
+	@echo "make clean   remove what was built (not the virtual environment)"
+	@echo
+	@echo "VENV=$(VENV)  PYTHON=python3  PORT=$(PORT)  TESTS=$(TESTS)  PIP_ARGS=  LABFLAGS=     are read by these commands"
+
+$(VENV)/.dev: $(SETUP_FILES)
+	@sh scripts/setup.sh $(VENV) dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@sh scripts/setup.sh $(VENV) bench
+	@touch $@
+
+lab: $(VENV)/.dev
+	@$(BIN)/python -m nbformat.sign nbs/*.ipynb nbs/*/*.ipynb >/dev/null    # so that the saved sliders may run
+	@echo "JupyterLab opens in your browser. To stop it: Ctrl-C twice, here."
+	$(BIN)/python -m jupyterlab --port=$(PORT) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb \
+		--ContentsManager.pre_save_hook=nbdev.clean.clean_jupyter $(LABFLAGS)
+
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -v -rs --durations=10 $(TESTS)
+
+docs: $(VENV)/.dev
+	$(BIN)/python scripts/build_docs.py _docs
+	$(BIN)/python scripts/check_docs.py _docs
+	@echo "The site is in _docs. To read it: $(BIN)/python -m http.server -d _docs"
+
+bench: $(VENV)/.bench
+	$(BIN)/python scripts/bench.py
+	$(BIN)/python scripts/check_lab.py
+
+export: $(VENV)/.dev
+	$(BIN)/nbdev-export
+	$(BIN)/nbdev-clean
+	$(BIN)/python scripts/sidebar.py
+	$(BIN)/python scripts/readme.py
+
+clean:
+	rm -rf _docs _proc _smalldocs build dist t2i_course.egg-info
+
+.PHONY: help lab test docs bench export clean
+.DEFAULT_GOAL := help

@@ -1,0 +1,253 @@
+"""Measure how fast the course is, against peers where there are some, and print one table: figure, target, met or not.
+
+    make bench                                 # everything, about four minutes on two cores
+    python scripts/bench.py --only unet ddim   # some of it: unet ddim transformer draw cold import
+    python scripts/bench.py --rounds 9 --out bench.md
+
+We and the peer run in turns, A B A B, in one process with one thread; the ratio is the median over the rounds of (our CPU seconds / theirs),
+so that a busy machine slows both. Seconds a user waits for (pictures, cold start, import) are wall-clock: measure them on a quiet machine.
+Parameters and FLOPs (one forward pass, one picture) are counted and printed; ours may not be the smaller one.
+"""
+import argparse, resource, statistics, subprocess, sys, tempfile, time
+from pathlib import Path
+
+ROWS = []                                      # (what, figure, target, met or None)
+
+
+def say(text): print(text, file=sys.stderr, flush=True)
+
+
+def row(what, figure, target, met=None):
+    """Add a line to the table. met: True, False, or None where there is no target."""
+    ROWS.append((what, figure, target, met))
+    say(f"  {what}: {figure}" + (f" (target: {target})" if target else ""))
+
+
+def table() -> str:
+    """All rows as a Markdown table whose columns line up."""
+    lines = [("what", "measured", "target", ""), ("---",) * 4]
+    lines += [(what, figure, target, {True: "met", False: "NOT met", None: ""}[met]) for what, figure, target, met in ROWS]
+    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    return "\n".join("| " + " | ".join(("-" * w if cell == "---" else cell.ljust(w)) for cell, w in zip(line, widths)) + " |" for line in lines)
+
+
+def in_turns(runs: dict, rounds: int, clock=time.process_time) -> dict:
+    """Call the runs in turns, `rounds` times after one warm-up. Returns {name: seconds of each round}."""
+    seconds = {name: [] for name in runs}
+    for i in range(rounds + 1):
+        for name, run in runs.items():
+            start = clock(); run(); taken = clock() - start
+            if i: seconds[name].append(taken)
+    return seconds
+
+
+def ratio(seconds: dict, ours: str, theirs: str) -> float:
+    """Median over the rounds of ours / theirs: neighbours in time saw the same machine."""
+    return statistics.median(a / b for a, b in zip(seconds[ours], seconds[theirs]))
+
+
+def spread(values) -> str:
+    """Median with the smallest and the largest of a list of seconds."""
+    return f"{statistics.median(values):.3f} s ({min(values):.3f}-{max(values):.3f})"
+
+
+def count(model, call) -> tuple[float, float]:
+    """(millions of parameters, GFLOP of call(model)); a multiply-add is two operations."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    with FlopCounterMode(display=False) as counter, torch.no_grad(): call(model)
+    return sum(p.numel() for p in model.parameters()) / 1e6, counter.get_total_flops() / 1e9
+
+
+def unets():
+    """Our U-Net and diffusers' at 32x32, about 6.5 M parameters and 3.1 GFLOP, attention at 16: {name: callable (x, t) -> prediction}, models."""
+    import torch
+    from diffusers import UNet2DModel
+    from t2i_course.parts.unet import UNet
+    torch.manual_seed(0)
+    ours = UNet(channels=(80, 160, 128), attention=(1,), patch=1, head_dim=16)
+    theirs = UNet2DModel(sample_size=32, block_out_channels=(64, 128, 128), layers_per_block=2, norm_num_groups=32,
+                         down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"))
+    return ours, theirs, {"ours": ours, "diffusers": lambda x, t: theirs(x, t).sample}
+
+
+def sizes(models: dict, *args) -> str:
+    """Print parameters and FLOPs of each model at these arguments, and check that ours is not the smaller one."""
+    counts = {name: count(model, lambda m: m(*args)) for name, model in models.items()}
+    for name, (millions, gflop) in counts.items(): say(f"  {name:10} {millions:.2f} M parameters, {gflop:.2f} GFLOP a forward pass")
+    (our_p, our_f), (their_p, their_f) = counts.values()
+    if our_p < 0.99 * their_p or our_f < 0.99 * their_f: raise SystemExit("bench: error: our model is smaller than the peer's; the comparison would not be fair")
+    return f"parameters {our_p / their_p:.2f}x, FLOPs {our_f / their_f:.2f}x"
+
+
+def bench_unet(rounds):
+    """One training step (forward, backward, AdamW) of our U-Net against diffusers', batch 16, float32."""
+    import torch
+    say("U-Net training step, 32x32, batch 16, float32, 1 thread")
+    ours, theirs, call = unets()
+    x, t = torch.randn(16, 3, 32, 32), torch.randint(0, 1000, (16,))
+    matched = sizes({"ours": ours, "diffusers": theirs}, x[:1], t[:1])
+
+    def step(name, model):
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+        def run():
+            (call[name](x, t) - x).square().mean().backward()
+            optimizer.step(); optimizer.zero_grad()
+        return run
+    seconds = in_turns({"ours": step("ours", ours), "diffusers": step("diffusers", theirs)}, rounds)
+    for name, s in seconds.items(): say(f"  {name:10} {spread(s)} of CPU a step")
+    r = ratio(seconds, "ours", "diffusers")
+    row(f"U-Net training step / diffusers ({matched})", f"{r:.2f}x", "at most 0.90x", r <= 0.9)
+
+
+def bench_ddim(rounds):
+    """DDIM with 50 steps, batch 2: our sampler and U-Net against diffusers' scheduler and U-Net; and what each sampler costs by itself."""
+    import torch
+    from diffusers import DDIMScheduler
+    from t2i_course.ddpm import ddim
+    from t2i_course.diffusion import Schedule
+    say("DDIM, 50 steps, batch 2, float32, 1 thread")
+    _, _, call = unets()
+    schedule, scheduler = Schedule.linear(), DDIMScheduler(1000, timestep_spacing="linspace", clip_sample=True)
+    scheduler.set_timesteps(50)
+    x_T = torch.randn(2, 3, 32, 32)
+
+    def ours(denoiser):
+        for step in ddim(lambda x, t, cond: denoiser(x, t), schedule, x_T, num_steps=50): pass
+
+    def theirs(denoiser):                      # the loop of DDIMPipeline
+        x = x_T
+        for t in scheduler.timesteps: x = scheduler.step(denoiser(x, t), t, x).prev_sample
+
+    def free(x, t): return x_T                 # a denoiser that costs nothing: what is left is the sampler
+    with torch.no_grad():
+        whole = in_turns({"ours": lambda: ours(call["ours"]), "diffusers": lambda: theirs(call["diffusers"])}, max(2, rounds // 2))
+        alone = in_turns({"ours": lambda: ours(free), "diffusers": lambda: theirs(free)}, 4 * rounds)
+    for name in whole: say(f"  {name:10} {spread(whole[name])} of CPU for 50 steps, of which the sampler {statistics.median(alone[name]) * 1000:.1f} ms")
+    r = ratio(whole, "ours", "diffusers")
+    row("DDIM-50, batch 2 / diffusers", f"{r:.2f}x", "at most 0.90x", r <= 0.9)
+    share = statistics.median(alone["ours"]) / (statistics.median(whole["ours"]) - statistics.median(alone["ours"]))
+    row("the sampler's own cost / the network's", f"{share:.2%}", "under 2%", share < 0.02)
+
+
+def bench_transformer(rounds):
+    """Writing 256 tokens with the key-value cache, width 256, 6 blocks, 4 rows: our stack against GPT-2 of transformers."""
+    import torch
+    from torch import nn
+    from transformers import GPT2Config, GPT2LMHeadModel
+    from t2i_course.parts.transformer import Transformer
+    say("256 tokens with the cache, width 256, 6 blocks, 4 rows, 1 thread")
+    torch.manual_seed(0)
+
+    class Ours(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(1024, 256), nn.Parameter(0.02 * torch.randn(256, 256))
+            self.stack, self.head = Transformer(256, depth=6, heads=8, causal=True, activation="gelu_tanh"), nn.Linear(256, 1024, bias=False)
+            self.head.weight = self.words.weight
+        def forward(self, ids, cache=None):
+            seen = len(cache) if cache is not None else 0
+            return self.head(self.stack(self.words(ids) + self.places[seen:seen + ids.shape[1]], cache=cache))
+    ours = Ours()
+    theirs = GPT2LMHeadModel(GPT2Config(vocab_size=1024, n_positions=256, n_embd=256, n_layer=6, n_head=8, bos_token_id=0, eos_token_id=0)).eval()
+    start = torch.zeros(4, 1, dtype=torch.long)
+    matched = sizes({"ours": ours, "GPT-2": theirs}, start)
+
+    def write_ours():
+        ids, cache = start, ours.stack.new_cache(4, 256)
+        for _ in range(255): ids = ours(ids, cache)[:, -1:].argmax(-1)
+    def write_theirs():
+        ids, past = start, None
+        for _ in range(255):
+            out = theirs(ids, past_key_values=past, use_cache=True)
+            ids, past = out.logits[:, -1:].argmax(-1), out.past_key_values
+    with torch.no_grad(): seconds = in_turns({"ours": write_ours, "GPT-2": write_theirs}, max(3, rounds // 2))
+    for name, s in seconds.items(): say(f"  {name:10} {spread(s)} of CPU, {4 * 255 / statistics.median(s):.0f} rows x tokens a second")
+    row(f"writing 256 tokens / transformers' GPT-2 ({matched})", f"{ratio(seconds, 'ours', 'GPT-2'):.2f}x", "")
+
+
+def pixel_model(folder):
+    """(a name or folder that loads, words for the table): the shipped model, or an untrained one of its size, which is as fast."""
+    from t2i_course.parts.checkpoints import shipped
+    if "pixel-small" in shipped(): return "pixel-small", ""
+    from t2i_course.guidance import PixelDiffusion
+    PixelDiffusion.create([PROMPT, "a fox, noto style"]).save_pretrained(folder)
+    return folder, ", untrained weights"
+
+
+PROMPT = "two red circles on a white background"
+
+
+def bench_draw(rounds):
+    """Four pictures of 32 pixels, 30 guided steps, warm, with 1 and with 2 threads: wall-clock seconds."""
+    import torch
+    from t2i_course.guidance import PixelDiffusion
+    say("Four pictures, 30 guided steps, warm")
+    with tempfile.TemporaryDirectory() as folder:
+        name, note = pixel_model(folder)
+        model = PixelDiffusion.from_pretrained(name)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        cpu = time.process_time()
+        wall = in_turns({"draw": lambda: model(PROMPT, n=4, guidance=3.0, num_steps=30)}, rounds, time.perf_counter)["draw"]
+        cpu = (time.process_time() - cpu) / (rounds + 1)
+        limit = statistics.median(wall) < 2 if threads == 2 else None
+        row(f"four pictures, 30 guided steps, warm, {threads} thread{'s'[:threads - 1]}{note}", f"{spread(wall)}, {cpu:.2f} s of CPU", "under 2 s" if threads == 2 else "", limit)
+    torch.set_num_threads(1)
+
+
+def children_cpu() -> float:
+    """CPU seconds of all processes started here that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def bench_cold(rounds):
+    """`t2i draw` from a fresh process to the PNG on disk: wall-clock seconds."""
+    say("t2i draw, cold start")
+    with tempfile.TemporaryDirectory() as folder:
+        name, note = pixel_model(Path(folder) / "model")
+        png = Path(folder) / "picture.png"
+        command = [sys.executable, "-c", "import sys; from t2i_course.tools.cli import main; sys.exit(main())", "draw", PROMPT, "--seed", "0",
+                   "--system", "pixel" if not note else str(name), "--out", str(png)]
+        wall, cpu = [], -children_cpu()
+        for _ in range(3):
+            start = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True)
+            wall.append(time.perf_counter() - start)
+            if done.returncode or not png.exists(): raise SystemExit(f"bench: error: t2i draw failed: {done.stderr.strip()[-400:]}")
+            png.unlink()
+    cpu = (cpu + children_cpu()) / 3
+    row(f"t2i draw, cold start{note}", f"{spread(wall)}, {cpu:.2f} s of CPU", "under 8 s", statistics.median(wall) < 8)
+
+
+def bench_import(rounds):
+    """`import t2i_course` in a fresh process: wall-clock seconds, and that it leaves torch alone."""
+    say("import t2i_course")
+    code = "import time, sys; s = time.perf_counter(); import t2i_course; print(time.perf_counter() - s, 'torch' in sys.modules)"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() for _ in range(rounds)]
+    seconds, torch_loaded = [float(s) for s, _ in runs], any(t == "True" for _, t in runs)
+    row("import t2i_course" + (", which imports torch" if torch_loaded else ", without torch"), spread(seconds), "under 0.1 s",
+        statistics.median(seconds) < 0.1 and not torch_loaded)
+
+
+BENCHES = {"unet": bench_unet, "ddim": bench_ddim, "transformer": bench_transformer, "draw": bench_draw, "cold": bench_cold, "import": bench_import}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=BENCHES, metavar="PART", help=f"any of: {', '.join(BENCHES)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of A B A B (default: 5)")
+    parser.add_argument("--out", metavar="FILE", help="also write the table, as Markdown, to FILE")
+    options = parser.parse_args()
+    if options.rounds < 2: parser.error("a median needs at least 2 rounds")
+    try: import torch, diffusers, transformers
+    except ImportError as e: raise SystemExit(f"bench: error: {e.name} is missing; run make bench, or pip install 't2i_course[bench]'")
+    torch.set_num_threads(1)
+    for name in options.only or BENCHES: BENCHES[name](options.rounds)
+    machine = f"torch {torch.__version__}, diffusers {diffusers.__version__}, transformers {transformers.__version__}, median of {options.rounds} rounds"
+    print(f"\n{table()}\n\n{machine}")
+    if options.out: Path(options.out).write_text(f"{table()}\n\n{machine}\n", encoding="utf8")
+
+
+if __name__ == "__main__": main()

@@ -1,0 +1,118 @@
+"""Arrows point one way: parts -> parts, a reading -> parts and earlier readings, tools -> both; and no cycle."""
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+
+import pytest
+from nbdev.config import get_config
+
+cfg = get_config()
+LIB = cfg.lib_path
+READINGS = ["diffusion", "ddpm", "guidance", "clip", "dalle", "glide", "ldm", "unclip", "imagen"]
+# what `t2i train` and `t2i evaluate` may not need: a GPU machine has only torch, numpy, einops, safetensors, accelerate, tokenizers, pillow and tqdm
+HEAVY = ["matplotlib", "ipywidgets", "anywidget", "IPython", "transformers", "diffusers", "open_clip", "torchvision", "torchmetrics",
+         "resvg_py", "nbdev", "fastcore", "scipy", "pandas", "sklearn", "traitlets"]
+
+
+def module_name(path):
+    return ".".join(path.relative_to(LIB).with_suffix("").parts)
+
+
+MODULES = {module_name(p): p for p in sorted(LIB.rglob("*.py")) if not p.name.startswith("_")}
+
+
+def imports(name, tree):
+    """Modules of the package that `name` imports anywhere, also inside functions."""
+    package = name.split(".")[:-1]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            up = package[: len(package) + 1 - node.level] if node.level else []
+            base = (["t2i_course", *up] if node.level else []) + (node.module or "").split(".")
+            stem = ".".join(p for p in base if p)
+            targets = [stem, *(f"{stem}.{a.name}" for a in node.names)]
+        else:
+            continue
+        found |= {t.removeprefix("t2i_course.") for t in targets if t.startswith("t2i_course.")}
+    return {f for f in found if f in MODULES and f != name}
+
+
+def floor(name):
+    return name.split(".")[0] if "." in name else "readings"
+
+
+def fault(name, target):
+    """What is wrong with `name` importing `target`; empty if nothing."""
+    here, there = floor(name), floor(target)
+    if here == "parts" and there != "parts":
+        return f"parts know no {there[:-1]}: {name} -> {target}"
+    if here == "readings" and there == "tools":
+        return f"a reading exports nothing that needs a tool: {name} -> {target}"
+    if here == there == "readings" and READINGS.index(target) >= READINGS.index(name):
+        return f"a reading knows only earlier ones: {name} -> {target}"
+    return ""
+
+
+GRAPH = {name: imports(name, ast.parse(path.read_text(encoding="utf-8"))) for name, path in MODULES.items()}
+
+
+def test_the_rule_itself():
+    assert fault("parts.unet", "ddpm") and fault("parts.unet", "tools.plots") and fault("ddpm", "guidance") and fault("ddpm", "tools.plots")
+    assert not fault("guidance", "ddpm") and not fault("tools.cli", "guidance") and not fault("ddpm", "parts.unet") and not fault("parts.system", "parts.text")
+    sample = "from ..ddpm import ddim\nfrom .unet import UNet\nfrom t2i_course import guidance\nimport t2i_course.diffusion"
+    found = imports("parts.system", ast.parse(sample))
+    assert {"ddpm", "guidance", "diffusion"} <= found and ("parts.unet" in found) == ("parts.unet" in MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_arrows(name):
+    assert [f for target in sorted(GRAPH[name]) if (f := fault(name, target))] == []
+
+
+def test_no_cycle():
+    list(TopologicalSorter(GRAPH).static_order())  # raises CycleError with the cycle in it
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_is_short_and_finished(name):
+    text = MODULES[name].read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 400, "a module stays under 400 lines"
+    assert not [w for w in ("TODO", "FIXME", "XXX") if w in text]
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)]
+    # _ipython_display_ may decline by raising it; a function that does nothing else is not written yet
+    assert not [f.name for f in functions if isinstance(f.body[-1], ast.Raise) and "NotImplementedError" in ast.unparse(f.body[-1])]
+    assert name.split(".")[-1] != "utils"
+
+
+BLOCKED = f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {HEAVY!r}: raise ImportError(name + ' is not on the machine that trains')
+sys.meta_path.insert(0, Block())
+"""
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", BLOCKED + code], cwd=cfg.config_path, capture_output=True, text=True)
+
+
+def test_the_block_blocks():
+    assert "not on the machine" in run("import matplotlib").stderr
+
+
+def test_training_and_evaluating_need_few_libraries():
+    """Readings, parts, the command line and the ruler import with only torch, numpy, einops, safetensors, accelerate, tokenizers, pillow, tqdm."""
+    names = [n for n in MODULES if floor(n) != "tools"] + ["tools.cli", "tools.evaluation"]
+    done = run("import importlib\n" + "\n".join(f"importlib.import_module('t2i_course.{n}')" for n in names))
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_import_is_light():
+    done = run("import t2i_course, sys; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    done = subprocess.run([sys.executable, "-c", "import t2i_course.tools.cli, sys; print('torch' in sys.modules)"], cwd=cfg.config_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "False", "`t2i --help` waits for torch: import it inside the commands\n" + done.stderr[-2000:]

@@ -1,0 +1,294 @@
+"""The command line: what it writes, what it prints, how it says no."""
+import json, re, signal, subprocess, sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from t2i_course import __version__
+from t2i_course.tools import cli, doctor, evaluation
+from t2i_course.tools.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMPT = "two red circles on a white background"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a small data file and a model trained on it for two steps."""
+    from t2i_course.parts.data import shapes
+    folder = tmp_path_factory.mktemp("cli")
+    shapes(64, 32).save(folder / "set.safetensors")
+    assert main(["train", "pixel", "--preset", "cpu", "--device", "cpu", "--steps", "2", "--data", str(folder / "set.safetensors"), "--out", str(folder / "run")]) == 0
+    return folder
+
+
+@pytest.fixture
+def model(place): return str(place / "run" / "model")
+
+
+def refused(capsys, *argv, code=2):
+    """Run, expect `code`, and give the one line on stderr."""
+    capsys.readouterr()
+    assert main([str(a) for a in argv]) == code
+    out, err = capsys.readouterr()
+    lines = [l for l in err.splitlines() if l]
+    assert len(lines) == 1 and lines[0].startswith("t2i: error: ") and not out, err
+    assert "Traceback" not in err and len(lines[0]) < 400
+    return lines[0]
+
+
+def in_python(code, *argv, blocked=()):
+    """Run main(argv) in a fresh interpreter with some modules barred; `code` runs after it and sees rc."""
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({blocked!r}))
+from t2i_course.tools.cli import main
+rc = main(sys.argv[1:])
+{code}
+sys.exit(rc)"""
+    return subprocess.run([sys.executable, "-c", program, *map(str, argv)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+# ---------------------------------------------------------------- light commands
+def test_help_shows_every_command_with_examples(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for command in ("draw", "train", "evaluate", "systems", "data", "doctor"):
+        assert command in out
+        assert main([command, "--help"]) == 0
+        assert "examples:\n  " in capsys.readouterr().out
+
+
+def test_every_example_in_the_help_is_a_valid_command():
+    import shlex
+    lines = re.findall(r"^  t2i (.*?)(?:   .*)?$", "\n".join(cli.EXAMPLES.values()), re.M)
+    assert len(lines) > 12
+    for line in lines: cli.parser().parse_args(shlex.split(line))
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"t2i {__version__}"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["systems"], ["draw", "--help"], ["draw", "x", "--system", "pixle"]])
+def test_what_needs_no_network_of_ours_does_not_load_torch(argv):
+    done = in_python("assert 'torch' not in sys.modules and 'numpy' not in sys.modules", *argv)
+    assert done.returncode in (0, 2) and "Traceback" not in done.stderr, done.stderr
+
+
+def test_systems_lists_all(capsys):
+    assert main(["systems"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in evaluation.SYSTEMS)
+
+
+def test_the_table_of_systems_names_what_exists():
+    from t2i_course.parts.checkpoints import WEIGHTS
+    assert evaluation.WEIGHTS == WEIGHTS
+    for system in evaluation.SYSTEMS.values():
+        cls = system.load_class()
+        assert cls.RECIPES.keys() >= {"cpu", "gpu"} and callable(cls.create)
+
+
+def test_doctor_mends(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor.check_weights, "__defaults__", (tmp_path,))
+    (tmp_path / "pixel-small").mkdir()
+    (tmp_path / "pixel-small" / "model.safetensors").write_bytes(b"cut short")
+    (tmp_path / "pixel-small" / "card.json").write_text('{"sha256": "0123"}')
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"^!!  pixel .*damaged.*install", out, re.M) and re.search(r"^ok  torch", out, re.M)
+
+
+# ---------------------------------------------------------------- draw
+def draw(model, out, *more): return main(["draw", PROMPT, "--system", model, "--steps", "2", "--device", "cpu", "--out", str(out), *more])
+
+
+def test_draw_writes_a_picture_that_remembers(model, tmp_path, capsys):
+    assert draw(model, tmp_path / "a.png") == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "a.png")
+    picture = Image.open(tmp_path / "a.png")
+    assert picture.size == (256, 256) and picture.mode == "RGB" and picture.text["prompt"] == PROMPT
+    assert re.fullmatch(r"t2i [\d.]+, system model, seed 0, guidance [\d.]+, steps 2, sampler \S+", picture.text["made with"])
+
+
+def test_the_same_seed_draws_the_same_picture(model, tmp_path):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")): assert draw(model, tmp_path / f"{name}.png", "--seed", seed) == 0
+    a, b, c = (Image.open(tmp_path / f"{n}.png").tobytes() for n in "abc")
+    assert a == b != c
+
+
+def test_draw_several_and_a_grid(model, tmp_path):
+    assert draw(model, tmp_path / "p.png", "--n", "3", "--scale", "2") == 0
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["p-0.png", "p-1.png", "p-2.png"]
+    assert Image.open(tmp_path / "p-2.png").size == (64, 64)
+    assert draw(model, tmp_path / "grid.png", "--n", "4", "--grid", "--sampler", "ddim", "--guidance", "0") == 0
+    assert Image.open(tmp_path / "grid.png").size == (2 * 260 - 4,) * 2
+    assert main(["draw", "a", "b", "--n", "3", "--scale", "1", "--grid", "--system", model, "--steps", "1", "--out", str(tmp_path / "rows.png")]) == 0
+    assert Image.open(tmp_path / "rows.png").size == (3 * 36 - 4, 2 * 36 - 4)             # a row for each prompt
+
+
+def test_draw_loads_no_training_library(model, tmp_path):
+    done = in_python("assert not {'accelerate', 'transformers', 'matplotlib', 'diffusers'} & set(sys.modules)", "draw", "a fox", "--style", "noto",
+                     "--system", model, "--steps", 2, "--out", tmp_path / "fox.png")
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "fox.png").text["prompt"] == "a fox, noto style"
+
+
+@pytest.mark.parametrize("argv, says", [
+    (["", ], "prompt is empty"), (["   "], "prompt is empty"), ([], "required: prompt"), (["very " * 200], "tokens and the model reads"),
+    (["x", "--style", "nito"], "did you mean noto"), (["x", "--guidance", "31"], "from 0 to 30"), (["x", "--guidance", "nan"], "not a number"),
+    (["x", "--steps", "0"], "from 1 to 1000"), (["x", "--steps", "2.5"], "whole number"), (["x", "--n", "0"], "from 1 to 256"),
+    (["x", "y", "--n", "200"], "too many"), (["x", "--sampler", "dmp++"], "did you mean 'dpm++'"), (["x", "--out", "x.jpg"], "ends in .png"),
+    (["x", "--seed", "-1"], "from 0"), (["x", "--colour"], "unrecognized"), (["x", "--system", "no/such/place"], "unknown system"),
+])
+def test_draw_says_what_is_wrong(argv, says, model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    system = [] if "--system" in argv else ["--system", model]
+    assert says in refused(capsys, "draw", *argv, *system)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nearest_system_is_suggested(capsys):
+    assert "did you mean 'pixel'" in refused(capsys, "draw", "x", "--system", "pixle")
+    assert "did you mean 'draw'" in refused(capsys, "darw", "x")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there(model, capsys, tmp_path):
+    for argv in (["draw", "x", "--system", model, "--out", tmp_path / "x.png"], ["evaluate", model], ["train", "pixel", "--preset", "cpu", "--out", tmp_path / "run"]):
+        assert "no cuda device here" in refused(capsys, *argv, "--device", "cuda")
+    assert "use --preset cpu" in refused(capsys, "train", "pixel", "--preset", "gpu", "--out", tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written(model, place, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    assert "not a folder" in refused(capsys, "draw", "x", "--system", model, "--out", tmp_path / "file" / "x.png")
+    assert "it is a folder" in refused(capsys, "draw", "x", "--system", model, "--out", tmp_path / "folder.png")
+    assert "not a folder" in refused(capsys, "data", "--out", tmp_path / "file" / "x.safetensors")
+    assert "not a folder" in refused(capsys, "train", "pixel", "--preset", "cpu", "--data", place / "set.safetensors", "--out", tmp_path / "file" / "run")
+    assert "not a folder" in refused(capsys, "evaluate", model, "--out", tmp_path / "file" / "card.json")
+
+
+def test_a_full_disk_leaves_what_was_there(model, tmp_path, capsys, monkeypatch):
+    assert draw(model, tmp_path / "a.png") == 0
+    before = (tmp_path / "a.png").read_bytes()
+    def full(self, file, *args, **kwargs):
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(Image.Image, "save", full)
+    assert draw(model, tmp_path / "a.png", "--seed", "5") == 2
+    assert "No space left" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "a.png").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+# ---------------------------------------------------------------- train
+def test_train_leaves_a_model_with_its_card(place, model):
+    assert {f.name for f in Path(model).iterdir()} >= {"config.json", "model.safetensors", "card.json", "history.json"}
+    card = json.loads((Path(model) / "card.json").read_text())
+    assert card["name"] == "pixel-small" and card["steps"] == 2 and card["images_seen"] == 2 * card["recipe"]["batch_size"] and card["preset"] == "cpu"
+    assert card["sha256"] == cli.digest_of(Path(model)) and "64 shapes" in card["trained_on"] and "Apache" in card["licence"]
+    assert card["parameters"] == sum(p.numel() for p in evaluation.load_system(model).parameters())
+
+
+def test_train_goes_on_where_it_stopped(place, capsys):
+    again = ["train", "pixel", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", str(place / "again"), "--steps"]
+    assert main([*again, "1"]) == 0 and main([*again, "2", "--export", str(place / "elsewhere")]) == 0
+    history = json.loads((place / "elsewhere" / "history.json").read_text())
+    assert [h["step"] for h in history] == [1, 2]
+    assert main([*again, "2"]) == 0                                          # nothing left to do is no mistake
+    assert json.loads((place / "again" / "model" / "history.json").read_text()) == history
+
+
+def test_train_from_weights_and_evaluate_need_few_libraries(place, model):
+    barred = ("matplotlib", "scipy", "resvg_py", "transformers", "diffusers", "ipywidgets", "anywidget", "IPython", "nbdev", "fastcore", "tensorboard", "pandas")
+    done = in_python("", "train", "pixel", "--preset", "cpu", "--device", "cpu", "--steps", 1, "--init", model, "--data", place / "set.safetensors", "--out", place / "small", blocked=barred)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((place / "small" / "model" / "card.json").read_text())["started_from"] == "model"
+    done = in_python("", "evaluate", place / "small" / "model", "--captions", 2, "--steps", 1, "--guidance", 1, 2, "--sheet", place / "sheet.png", blocked=barred)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(place / "sheet.png").width > 200
+
+
+def test_a_data_file_cut_short_or_of_another_size(place, capsys, tmp_path):
+    whole = (place / "set.safetensors").read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "text").write_text("not pictures")
+    from t2i_course.parts.data import shapes
+    shapes(2, 64).save(tmp_path / "large")
+    train = ["train", "pixel", "--preset", "cpu", "--out", tmp_path / "run", "--data"]
+    assert "cut" in (said := refused(capsys, *train, tmp_path / "cut")) and "t2i data --out" in said
+    assert "t2i data --out" in refused(capsys, *train, tmp_path / "text") and "t2i data --out" in refused(capsys, *train, tmp_path / "missing")
+    assert "64 pixels" in refused(capsys, *train, tmp_path / "large")
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_is_answered_in_one_line(place, capsys, monkeypatch, tmp_path):
+    from t2i_course.parts import training
+    monkeypatch.setattr(training, "train", lambda *args, **options: signal.raise_signal(signal.SIGINT))
+    assert main(["train", "pixel", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", str(tmp_path / "run")]) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("t2i: training stopped; the same command goes on")
+
+
+def test_a_run_that_fails_has_another_code_than_a_wrong_request(place, capsys, monkeypatch, tmp_path):
+    from t2i_course.parts import training
+    def diverge(*args, **options): raise ValueError("the loss is nan at step 3; lower the learning rate")
+    monkeypatch.setattr(training, "train", diverge)
+    argv = ["train", "pixel", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", str(tmp_path / "run")]
+    assert main(argv) == 1 and capsys.readouterr().err.splitlines()[-1] == "t2i: error: training failed: the loss is nan at step 3; lower the learning rate"
+    def bug(*args, **options): raise RuntimeError("out of memory\nwith more lines")
+    monkeypatch.setattr(training, "train", bug)
+    assert main(argv) == 1 and "T2I_DEBUG" in capsys.readouterr().err.splitlines()[-1]
+
+
+# ---------------------------------------------------------------- data, evaluate, cards
+def test_data_refuses_sizes_and_writes_what_train_reads(capsys, tmp_path, monkeypatch):
+    assert "32, 64, 128, 256" in refused(capsys, "data", "--size", "48", "--out", tmp_path / "x")
+    from t2i_course.parts import data
+    monkeypatch.setattr(data, "training_set", lambda size, shapes, seed, share: data.shapes(shapes, size, seed))      # no rendering here
+    assert main(["data", "--out", str(tmp_path / "x"), "--shapes", "5", "--seed", "3"]) == 0
+    assert len(cli.load_data(str(tmp_path / "x"), 32)) == 5
+
+
+def test_held_out_pictures_never_reach_training(tmp_path):
+    from t2i_course.parts.data import shapes
+    (shapes(4, 32) + shapes(3, 32, split="test")).save(tmp_path / "mixed")
+    assert cli.load_data(str(tmp_path / "mixed"), 32).splits == ["train"] * 4
+
+
+def test_evaluate_writes_the_best_into_the_card(place, model, capsys):
+    assert main(["evaluate", model, "--captions", "4", "--steps", "1", "--guidance", "1", "3", "--out", str(place / "card.json"), "--device", "cpu"]) == 0
+    out, card = capsys.readouterr().out, json.loads((place / "card.json").read_text())
+    score = card["scores"]["shapes"]
+    assert score["n"] == 4 and [r["guidance"] for r in score["by_guidance"]] == [1, 3] and "background" in out
+    assert score["command"] == "t2i evaluate pixel-small --captions 4 --guidance 1 3 --steps 1 --seed 0" and card["steps"] == 2
+    assert "scores" in (before := json.loads((Path(model) / "card.json").read_text())) and before["scores"] == {}
+
+
+def test_a_damaged_card_or_model_is_named(place, model, capsys, tmp_path):
+    import shutil
+    broken = Path(shutil.copytree(model, tmp_path / "m"))
+    (broken / "card.json").write_text("{")
+    assert "card.json" in refused(capsys, "evaluate", broken, "--captions", "1", "--steps", "1")
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:1000])
+    assert "model.safetensors" in refused(capsys, "draw", "x", "--system", broken, "--out", tmp_path / "x.png")
+    (broken / "config.json").write_text('{"system": "Dream"}')
+    assert "'Dream'" in refused(capsys, "draw", "x", "--system", broken, "--out", tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("name", evaluation.SYSTEMS)
+def test_shipped_weights_draw_what_their_card_says(name):
+    """A fresh sample of captions must agree with the score on the card; and the weights must be those that were scored."""
+    system, folder = evaluation.find_system(name)
+    if not (folder / "model.safetensors").is_file(): pytest.skip(f"{system.weights} is not shipped yet")
+    card = evaluation.read_card(folder)
+    if "shapes" not in card["scores"]: pytest.skip(f"{system.weights} has no score yet")
+    assert card["sha256"] == cli.digest_of(folder)
+    again = evaluation.recheck(evaluation.load_system(name), card, 48)
+    assert again["agrees"], f"the card says {card['scores']['shapes']['all_true']}, 48 new captions say {again['all_true']} {again['interval']}"

@@ -1,0 +1,131 @@
+"""The widgets in a real browser: the stored page without a kernel, and the module against a kernel played by the test."""
+import base64
+
+import numpy as np
+import pytest
+
+from check_docs import NO_BROWSER, PICTURE, chromium
+from t2i_course.tools.widgets import ESM, Player, Scrub
+
+SOLID = lambda r, g=0.0, b=0.0: np.broadcast_to(np.array([r, g, b], "float32")[:, None, None] * 2 - 1, (3, 8, 8))
+PIXEL = "(e, [x, y]) => [...e.querySelector('canvas').getContext('2d').getImageData(x, y, 1, 1).data]"
+
+# A kernel that answers each question after `delay` ms and keeps count of how many wait for it at once.
+FAKE_KERNEL = """async ([state, pngs, delay]) => {
+    const handlers = {}, log = window.log = { asked: [], waiting: 0, most: 0 };
+    const model = { get: k => state[k], off() {}, on: (event, f) => { handlers[event] = f; }, send: message => {
+        log.asked.push(message.index); log.most = Math.max(log.most, ++log.waiting);
+        setTimeout(() => { log.waiting--;
+            const data = pngs[message.index] && Uint8Array.from(atob(pngs[message.index]), c => c.charCodeAt(0));
+            const reply = { view: message.view, seq: message.seq };
+            data ? handlers['msg:custom'](reply, [new DataView(data.buffer)]) : handlers['msg:custom']({ ...reply, error: 'ValueError: no' }, []);
+        }, delay); } };
+    const module = await import(URL.createObjectURL(new Blob([window.esm], { type: 'text/javascript' })));
+    await module.default.render({ model, el: document.getElementById('here') });
+}"""
+DRAG = """async positions => {
+    const slider = document.querySelector('input[type=range]');
+    for (const p of positions) { slider.value = p; slider.dispatchEvent(new Event('input', { bubbles: true })); await new Promise(f => setTimeout(f, 3)); }
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        if found is None:
+            pytest.skip(NO_BROWSER)
+        yield found
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page()
+    page.problems = []
+    page.on("pageerror", lambda e: page.problems.append(str(e)))
+    page.on("request", lambda r: page.problems.append(r.url) if not r.url.startswith(("blob:", "data:", "about:")) else None)
+    yield page
+    assert not page.problems
+    page.close()
+
+
+def live(page, scrub, delay, broken=()):
+    """Render `scrub` in `page` against a fake kernel."""
+    state = {k: getattr(scrub, k) for k in ("kind", "css", "title", "caption", "name", "panels", "labels", "controls", "picture", "scale", "index", "interval")}
+    pngs = [None if i in broken else base64.b64encode(scrub.png(i)).decode() for i in range(len(scrub.labels))]
+    page.set_content("<div id=here></div>")
+    page.evaluate("esm => { window.esm = esm; }", ESM)
+    page.evaluate(FAKE_KERNEL, [{**state, "live": True, "frames": [], "tail": "", "first": pngs[scrub.index]}, pngs, delay])
+    return page.query_selector(".t2i-scrub")
+
+
+def test_stored_page_moves_by_keyboard_and_draws_the_frame(page):
+    page.set_content(Player([{"x_t": SOLID(i / 4), "x0_hat": SOLID(0, 1)} for i in range(5)], labels=["a", "b", "c", "d", "e"], title="Red", size=64).html())
+    widget = page.wait_for_selector(".t2i-player")
+    slider = widget.query_selector("input[type=range]")
+    assert widget.get_attribute("aria-label") == "Red" and slider.get_attribute("aria-label")
+    assert widget.evaluate(PIXEL, [3, 3]) == [0, 0, 0, 255]
+    slider.focus()
+    slider.press("End")
+    page.wait_for_function("() => document.querySelector('output').textContent === 'e'")
+    assert widget.evaluate(PIXEL, [3, 3]) == [255, 0, 0, 255]
+    assert widget.evaluate(PIXEL, [64 + 12 + 3, 3]) == [0, 255, 0, 255]       # the second picture, after a gap
+    assert slider.get_attribute("aria-valuetext") == "e"
+    assert widget.query_selector(".names").inner_html() == "<span>x<sub>t</sub></span><span>x\u0302<sub>0</sub></span>"
+
+
+def test_stored_page_has_a_working_dropdown_and_plays_to_the_end(page):
+    scrub = Scrub(lambda v, colour: SOLID(*(v * c for c in colour)), [0.0, 0.5, 1.0], controls={"colour": {"red": (1, 0, 0), "blue": (0, 0, 1)}}, size=64, interval=10)
+    page.set_content(scrub.html())
+    widget = page.wait_for_selector(".t2i-scrub")
+    widget.query_selector("button").click()
+    page.wait_for_function("() => document.querySelector('output').textContent === '1'")
+    page.wait_for_selector("button[aria-label=Play]")
+    assert widget.evaluate(PIXEL, [3, 3]) == [255, 0, 0, 255]
+    page.select_option("select", "blue")
+    page.wait_for_timeout(100)
+    assert widget.evaluate(PIXEL, [3, 3]) == [0, 0, 255, 255]
+
+
+def test_the_same_widget_twice_on_a_page_works_twice(page):
+    stored = Player([SOLID(0), SOLID(1)], size=32).html()
+    page.set_content(stored + stored)
+    page.wait_for_function("() => document.querySelectorAll('.t2i-player canvas').length === 2")
+
+
+def test_without_scripts_a_picture_stands_there(browser):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.set_content(Player([SOLID(1), SOLID(0)], labels=["full", "empty"], size=64).html())
+    image = page.query_selector("img")
+    assert image.is_visible() and image.bounding_box()["width"] == 64 and image.get_attribute("alt") == "full"
+    page.context.close()
+
+
+def test_a_fast_drag_asks_one_thing_at_a_time_and_ends_where_it_stopped(page):
+    widget = live(page, Scrub(lambda v: SOLID(v / 50), range(51), size=32), delay=30)
+    page.evaluate(DRAG, list(range(1, 51)))
+    page.wait_for_function("() => document.querySelector('output').textContent === '50' && window.log.waiting === 0")
+    log = page.evaluate("() => window.log")
+    assert log["most"] == 1 and len(log["asked"]) < 40, log                   # never a queue; stale wishes were dropped
+    assert widget.evaluate(PIXEL, [3, 3]) == [255, 0, 0, 255]
+    assert widget.evaluate(PICTURE) != "blank"
+
+
+def test_positions_seen_before_do_not_ask_again(page):
+    live(page, Scrub(lambda v: SOLID(v / 4), range(5), size=32), delay=1)
+    page.evaluate(DRAG, [4])
+    page.wait_for_function("() => document.querySelector('output').textContent === '4'")
+    before = page.evaluate("() => window.log.asked.length")
+    page.evaluate(DRAG, [0, 4])
+    page.wait_for_timeout(50)
+    assert page.evaluate("() => window.log.asked.length") == before
+
+
+def test_a_failing_fn_is_named_and_the_slider_lives_on(page):
+    widget = live(page, Scrub(lambda v: SOLID(v / 4), range(5), size=32), delay=1, broken={2})
+    before = widget.evaluate(PICTURE)
+    page.evaluate(DRAG, [2])
+    page.wait_for_function("() => document.querySelector('output').textContent.includes('ValueError')")
+    assert widget.evaluate(PICTURE) == before                                 # the last good picture stays
+    page.evaluate(DRAG, [4])
+    page.wait_for_function("() => document.querySelector('output').textContent === '4'")
+    assert widget.evaluate(PIXEL, [3, 3]) == [255, 0, 0, 255]
