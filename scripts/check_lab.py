@@ -54,7 +54,7 @@ def jupyterlab(folder: Path):
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     cmd = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", f"--ServerApp.root_dir={folder}",
-           "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
+           "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--LabApp.expose_app_in_browser=True"]
     home = {"JUPYTER_CONFIG_DIR": str(folder / ".jupyter"), "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".spaces"),
             "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"), "OMP_NUM_THREADS": "1"}
     env = {k: v for k, v in os.environ.items() if k not in ("IN_TEST", "PYTEST_CURRENT_TEST")} | home
@@ -80,6 +80,21 @@ def jupyterlab(folder: Path):
         log.close()
 
 
+def run_all(page, log: Path, tries: int = 4):
+    """Run the open notebook until its slider shows; a kernel that was not ready yet loses a request now and then, so ask again."""
+    from playwright.sync_api import TimeoutError
+    for _ in range(tries):
+        # by command, not by key presses: those reach whatever has the focus, and on a slow machine that changes while the page loads.
+        # It is done when the cells are: a second run on top of a first one would replace the slider under our hands
+        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        try:
+            page.wait_for_selector(".t2i-scrub canvas", timeout=45_000)
+            return
+        except TimeoutError:
+            pass
+    raise RuntimeError(f"no slider after {tries} tries; the page says:\n{page.locator('body').inner_text()[-1500:]}\n\nJupyterLab says:\n{log.read_text()[-3000:]}")
+
+
 def drag(presses: int = 20) -> dict | None:
     """Press the right arrow `presses` times on the noising slider; None without a browser.
 
@@ -91,21 +106,17 @@ def drag(presses: int = 20) -> dict | None:
         write_notebook(Path(tmp) / "slider.ipynb")
         with jupyterlab(Path(tmp)) as address:
             page = browser.new_page(viewport={"width": 1300, "height": 1000})
-            page.goto(address + "lab/tree/slider.ipynb", wait_until="domcontentloaded")
-            cells = page.locator(".jp-NotebookPanel .jp-CodeCell")
-            cells.nth(1).wait_for(timeout=90_000)
-            page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=90_000)
-            cells.nth(0).locator(".cm-content").click()
-            for _ in CELLS:
-                page.keyboard.press("Shift+Enter")
-            page.wait_for_selector(".t2i-scrub canvas", timeout=120_000)
+            page.goto(address + "lab/tree/slider.ipynb", wait_until="domcontentloaded", timeout=120_000)
+            page.locator(".jp-NotebookPanel .jp-CodeCell").nth(1).wait_for(timeout=120_000)
+            page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
+            run_all(page, Path(tmp) / "jupyterlab.log")
             widget = page.query_selector(".t2i-scrub")
             widget.evaluate(PROBE)
             widget.query_selector("input[type=range]").focus()
             pictures = {widget.evaluate(PICTURE)}
             for i in range(presses):
                 page.keyboard.press("ArrowRight")
-                page.wait_for_function("n => window.probe.latency.length >= n", arg=i + 1, timeout=30_000)
+                page.wait_for_function("n => window.probe.latency.length >= n", arg=i + 1, timeout=90_000)
                 pictures.add(widget.evaluate(PICTURE))
             probe = page.evaluate("() => window.probe")
             index = int(widget.evaluate("e => e.querySelector('canvas').dataset.index"))

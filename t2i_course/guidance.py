@@ -84,8 +84,9 @@ class PixelDiffusion(TextToImage):
     What readings 1 to 3 add up to. config: `tokenizer` (JSON text), `image_size`, `text` and `unet` (arguments of TextEncoder and UNet),
     `p_null` (share of captions dropped in training), `time_shift` (how far training leans to noisy times), `guidance`, `num_steps` and `sampler` (defaults for drawing).
     """
-    RECIPES = {"gpu": Recipe(steps=40_000, batch_size=512, lr=2e-3, warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
-               "cpu": Recipe(steps=12_000, batch_size=48, lr=1.5e-3, warmup=300, decay=8_000, ema=0.998, precision="bf16", save_every=500)}
+    RECIPES = {"gpu": Recipe(steps=30_000, batch_size=512, lr=2.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
+               "cpu": Recipe(steps=5_500, batch_size=48, lr=2.5e-3, optimizer="muon", warmup=100, decay=4_500, ema=0.998, precision="bf16", save_every=250)}
+    prediction = "x0"
 
     def __init__(self, tokenizer: str, image_size: int = 32, text: dict = {}, unet: dict = {}, p_null: float = 0.1, time_shift: float = 3.0,
                  guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++"):
@@ -124,7 +125,7 @@ class PixelDiffusion(TextToImage):
         x_0 = batch["image"]
         t = draw_times(len(x_0), self.schedule.T, self.time_shift, x_0.device)
         weight = (self.schedule.snr + 1).clamp(max=5)
-        return {"loss": diffusion_loss(self.denoise, self.schedule, x_0, cond, "x0", t=t, weight=weight).mean()}
+        return {"loss": diffusion_loss(self.denoise, self.schedule, x_0, cond, self.prediction, t=t, weight=weight).mean()}
 
     @torch.no_grad()
     def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0,
@@ -140,4 +141,4 @@ class PixelDiffusion(TextToImage):
         cond, null = self.text(**ids), self.text(**self.encode([""], ids["ids"].shape[1]))
         denoiser = classifier_free(self.denoise, guidance, null)
         if num_steps is None: num_steps = self.num_steps
-        yield from SAMPLERS[sampler](denoiser, self.schedule, x_T, cond, kind="x0", num_steps=num_steps)
+        yield from SAMPLERS[sampler](denoiser, self.schedule, x_T, cond, kind=self.prediction, num_steps=num_steps)
