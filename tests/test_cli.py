@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 
 from t2i_course import __version__
-from t2i_course.tools import cli, doctor, evaluation
+from t2i_course.parts.system import Gallery, Stage, Step, TextToImage, check_prompts
+from t2i_course.parts.training import Recipe
+from t2i_course.tools import cli, doctor, drawing, evaluation, trainer
 from t2i_course.tools.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +57,7 @@ sys.exit(rc)"""
 def test_help_shows_every_command_with_examples(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for command in ("draw", "train", "evaluate", "systems", "data", "doctor"):
+    for command in ("draw", "edit", "train", "evaluate", "systems", "data", "doctor"):
         assert command in out
         assert main([command, "--help"]) == 0
         assert "examples:\n  " in capsys.readouterr().out
@@ -90,7 +92,20 @@ def test_the_table_of_systems_names_what_exists():
     assert evaluation.WEIGHTS == WEIGHTS
     for system in evaluation.SYSTEMS.values():
         cls = system.load_class()
-        assert cls.RECIPES.keys() >= {"cpu", "gpu"} and callable(cls.create)
+        assert cls.RECIPES.keys() >= {"cpu", "gpu"}
+        new = cls.create(["a fox, noto style", "two red circles on a white background"])
+        stages = list(getattr(new, "stages", {"model": new}))
+        for recipes in cls.RECIPES.values():
+            assert list(recipes if isinstance(recipes, dict) else {"model": recipes}) == stages, "the recipes are those of the stages, in their order"
+        assert trainer.size_of(cls) == new.image_size
+
+
+@pytest.mark.parametrize("name", [n for n, s in evaluation.SYSTEMS.items() if not (evaluation.WEIGHTS / s.weights).is_dir()])
+def test_a_system_that_is_not_shipped_says_so(name, capsys):
+    for argv in (["draw", "x", "--system", name], ["evaluate", name], ["train", name, "--preset", "cpu", "--init", "shipped"]):
+        said = refused(capsys, *argv)
+        assert "not shipped with this version; train it with: t2i train" in said or "does not draw" in said
+    assert main(["systems"]) == 0 and "not shipped" in capsys.readouterr().out
 
 
 def test_doctor_mends(capsys, monkeypatch, tmp_path):
@@ -192,7 +207,7 @@ def test_train_leaves_a_model_with_its_card(place, model):
     assert {f.name for f in Path(model).iterdir()} >= {"config.json", "model.safetensors", "card.json", "history.json"}
     card = json.loads((Path(model) / "card.json").read_text())
     assert card["name"] == "pixel-small" and card["steps"] == 2 and card["images_seen"] == 2 * card["recipe"]["batch_size"] and card["preset"] == "cpu"
-    assert card["sha256"] == cli.digest_of(Path(model)) and "64 shapes" in card["trained_on"] and "Apache" in card["licence"]
+    assert card["sha256"] == evaluation.digest_of(Path(model)) and "64 shapes" in card["trained_on"] and "Apache" in card["licence"]
     assert card["parameters"] == sum(p.numel() for p in evaluation.load_system(model).parameters())
 
 
@@ -247,19 +262,181 @@ def test_a_run_that_fails_has_another_code_than_a_wrong_request(place, capsys, m
     assert main(argv) == 1 and "T2I_DEBUG" in capsys.readouterr().err.splitlines()[-1]
 
 
+# ---------------------------------------------------------------- systems of several networks, and what only some systems can do
+class Painter(TextToImage):
+    """Two networks: one learns the mean colour of all pictures, the other to repeat it. Draws that colour, a little off for each noise."""
+    RECIPES = {"cpu": {"colour": Recipe(steps=6, batch_size=8, warmup=1), "echo": Recipe(steps=4, batch_size=8, warmup=1, precision="bf16")}}
+    guidance = 2.0
+
+    def __init__(self, image_size: int = 64):
+        super().__init__()
+        self.config, self.image_size = dict(image_size=image_size), image_size
+        self.colour, self.echo = torch.nn.Linear(1, 3), torch.nn.Linear(3, 3)
+
+    @classmethod
+    def create(cls, captions): return cls()
+
+    @property
+    def stages(self): return {"colour": Stage(self.colour, self.colour_loss), "echo": Stage(self.echo, self.echo_loss, lambda data: {"mean": data.images.float().mean((2, 3)) / 127.5 - 1})}
+    def colour_loss(self, batch): return {"loss": (self.colour(torch.ones(len(batch["image"]), 1)) - batch["image"].mean((2, 3))).square().mean()}
+    def echo_loss(self, batch): return {"loss": (self.echo(batch["mean"]) - self.colour.bias.detach()).square().mean()}
+
+    @torch.no_grad()
+    def steps(self, prompts, *, n=1, guidance=None, num_steps=None, seed=0):
+        prompts = check_prompts(prompts, n)
+        light = torch.linspace(-.9, .9, len(prompts))[torch.randperm(len(prompts), generator=torch.Generator().manual_seed(seed))]
+        yield Step(0, 1, -1, light[:, None, None, None].expand(-1, 3, self.image_size, self.image_size), None)
+
+    def edit(self, image, mask, prompts, *, n=1, guidance=None, num_steps=None, seed=0):
+        assert image.shape == (1, 3, 64, 64) and mask.shape == (1, 1, 64, 64)
+        prompts = check_prompts(prompts, n)
+        return Gallery((image * (1 - mask) + mask).expand(len(prompts), -1, -1, -1), prompts)
+
+    def image_to_image(self, image, prompts, *, strength, n=1, guidance=None, num_steps=None, seed=0):
+        prompts = check_prompts(prompts, n)
+        return Gallery(((1 - strength) * image + strength).expand(len(prompts), -1, -1, -1), prompts)
+
+
+class Lamp:
+    """In CLIP's place: likes light pictures."""
+    image_size = 32
+    def similarity(self, images, caption): return images.mean((1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def painter_place(tmp_path_factory):
+    """A folder with 64-pixel data and both stages of the Painter trained."""
+    from t2i_course.parts.data import shapes
+    folder = tmp_path_factory.mktemp("painter")
+    shapes(16, 64).save(folder / "set.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(evaluation.SYSTEMS, "painter", PAINTER)
+        assert main(train_painter(folder, folder / "run")) == 0
+    return folder
+
+
+PAINTER = evaluation.System(__name__, "Painter", "painter-small", 9, "for tests")
+def train_painter(place, out, *more): return [str(a) for a in ("train", "painter", "--preset", "cpu", "--device", "cpu", "--data", place / "set.safetensors", "--out", out, *more)]
+
+
+@pytest.fixture
+def painter(painter_place, monkeypatch):
+    monkeypatch.setitem(evaluation.SYSTEMS, "painter", PAINTER)
+    load = drawing.load_system
+    for module in (drawing, evaluation): monkeypatch.setattr(module, "load_system", lambda name, device="cpu": Lamp() if name == "clip-small" else load(name, device))
+    return painter_place
+
+
+def read(folder, name="card.json"): return json.loads((Path(folder) / "model" / name).read_text())
+
+
+def test_all_stages_in_order_each_with_its_checkpoint_and_record(painter):
+    run = painter / "run"
+    assert sorted(p.name for p in run.iterdir()) == ["colour", "echo", "model"] and (run / "echo" / "checkpoint.safetensors").is_file()
+    card, history = read(run), read(run, "history.json")
+    assert list(card["stages"]) == list(history) == ["colour", "echo"] and card["image_size"] == 64 and "recipe" not in card
+    echo = card["stages"]["echo"]
+    assert echo["steps"] == 4 and echo["images_seen"] == 32 and echo["recipe"]["precision"] == "bf16" and echo["loss"] == history["echo"][-1]["loss"] and "minutes" in echo
+    assert card["sha256"] == evaluation.digest_of(run / "model") and card["minutes"] == sum(s["minutes"] for s in card["stages"].values())
+
+
+def test_one_stage_after_the_other_is_the_same_as_both(painter, tmp_path, capsys):
+    said = refused(capsys, *train_painter(painter, tmp_path / "x", "--stage", "echo"))
+    assert "builds on 'colour'" in said and "--init" in said
+    assert "no stage 'ehco'; there are colour, echo" in refused(capsys, *train_painter(painter, tmp_path / "x", "--stage", "ehco"))
+    assert "no stage 'echo'; there is only model" in refused(capsys, "train", "pixel", "--preset", "cpu", "--stage", "echo", "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    assert main(train_painter(painter, tmp_path / "x", "--stage", "colour")) == 0 and list(read(tmp_path / "x")["stages"]) == ["colour"]
+    assert main(train_painter(painter, tmp_path / "x", "--stage", "echo")) == 0
+    def weights(folder): return evaluation.load_system(folder / "model").state_dict()
+    apart, together = weights(tmp_path / "x"), weights(painter / "run")
+    assert all(torch.allclose(apart[k], v, atol=2e-3) for k, v in together.items() if k.startswith("colour")) and list(read(tmp_path / "x")["stages"]) == ["colour", "echo"]
+
+
+def test_one_stage_anew_from_weights_keeps_the_others(painter, tmp_path):
+    argv = train_painter(painter, tmp_path / "more", "--stage", "echo", "--init", str(painter / "run" / "model"), "--steps", "2")
+    assert main(argv) == 0
+    before, after = read(painter / "run"), read(tmp_path / "more")
+    assert after["stages"]["colour"] == before["stages"]["colour"] and after["stages"]["echo"]["steps"] == 2 and after["stages"]["echo"]["started_from"] == "model"
+    assert read(tmp_path / "more", "history.json")["colour"] == read(painter / "run", "history.json")["colour"]
+    old, new = (evaluation.load_system(f / "model").state_dict() for f in (painter / "run", tmp_path / "more"))
+    assert torch.equal(old["colour.weight"], new["colour.weight"]) and not torch.equal(old["echo.weight"], new["echo.weight"])
+
+
+def test_pictures_of_another_size_than_the_system_draws(painter, capsys, tmp_path, place):
+    assert "64" in refused(capsys, *train_painter(place, tmp_path / "x")) and not (tmp_path / "x").exists()
+
+
+def test_rerank_keeps_what_the_judge_likes(painter, tmp_path, capsys):
+    system, file = str(painter / "run" / "model"), tmp_path / "best.png"
+    assert main(["draw", "a", "b", "--system", system, "--n", "2", "--rerank", "5", "--scale", "1", "--out", str(file)]) == 0
+    shades = [Image.open(tmp_path / f"best-{i}.png").getpixel((0, 0))[0] for i in range(4)]
+    assert shades[0] > shades[1] and shades[2] > shades[3] and max(shades) == 242 and min(shades) >= 64    # of ten shades, the lightest two of each five
+    assert "rerank 5" in Image.open(tmp_path / "best-0.png").text["made with"] and "sampler" not in Image.open(tmp_path / "best-0.png").text["made with"]
+    assert "fewer pictures" in refused(capsys, "draw", "a", "--system", system, "--n", "4", "--rerank", "3")
+    assert "too many" in refused(capsys, "draw", "a", "b", "--system", system, "--rerank", "200")
+    assert "no choice of samplers" in refused(capsys, "draw", "a", "--system", system, "--sampler", "ddim")
+    card = tmp_path / "card.json"
+    assert main(["evaluate", system, "--captions", "3", "--rerank", "2", "--out", str(card)]) == 0 and "the best of 2" in capsys.readouterr().out
+    assert json.loads(card.read_text())["scores"]["reranked"]["command"].endswith("--rerank 2")
+
+
+def test_edit_paints_where_the_mask_is_white(painter, model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    system, blue = str(painter / "run" / "model"), Image.new("RGB", (128, 128), "blue")
+    blue.save("blue.png")
+    mask = Image.new("L", (128, 128)); mask.paste(255, (0, 0, 64, 128)); mask.save("mask.png")
+    assert main(["edit", "blue.png", "a white wall", "--mask", "mask.png", "--system", system, "--scale", "1"]) == 0
+    done = Image.open("edited.png")
+    assert done.size == (64, 64) and done.getpixel((31, 5)) == (255, 255, 255) and done.getpixel((32, 5)) == (0, 0, 255) and "edited from blue.png" in done.text["made with"]
+    Image.new("L", (64, 64), 255).save("small.png"); Image.new("L", (128, 128)).save("black.png"); Image.new("RGBA", (128, 128)).save("glass.png"); Path("words.png").write_text("words")
+    def wrong(picture="blue.png", mask="mask.png", *more): return refused(capsys, "edit", picture, "x", "--mask", mask, "--out", "new.png", "--system", system, *more)
+    assert "no picture none.png" in wrong("none.png") and "no picture none.png" in wrong(mask="none.png") and "same size" in wrong(mask="small.png")
+    assert "RGBA, not RGB" in wrong("glass.png") and "cannot be read" in wrong("words.png") and "black everywhere" in wrong(mask="black.png")
+    assert "prompt is empty" in refused(capsys, "edit", "blue.png", "", "--mask", "mask.png", "--system", system) and "required: --mask" in refused(capsys, "edit", "blue.png", "x")
+    said = refused(capsys, "edit", "blue.png", "x", "--mask", "mask.png", "--system", model)
+    assert "cannot paint into a picture; these can: " in said and "painter" in said and not Path("new.png").exists()
+
+
+def test_draw_from_a_picture(painter, model, tmp_path, capsys):
+    Image.new("RGB", (64, 64), "black").save(tmp_path / "black.png")
+    argv = ["--init-image", str(tmp_path / "black.png"), "--out", str(tmp_path / "x.png"), "--scale", "1"]
+    assert main(["draw", "x", "--system", str(painter / "run" / "model"), "--strength", "0.5", *argv]) == 0
+    assert Image.open(tmp_path / "x.png").getpixel((0, 0)) == (128, 128, 128)
+    assert "cannot begin with a picture" in refused(capsys, "draw", "x", "--system", model, *argv)
+    assert "from 0.01 to 1" in refused(capsys, "draw", "x", "--strength", "2")
+
+
+def test_clip_trains_and_judges_but_does_not_draw(place, tmp_path, capsys):
+    out = str(tmp_path / "clip")
+    from t2i_course.clip import CLIP
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CLIP.RECIPES, "cpu", Recipe(steps=2, batch_size=8, warmup=1))
+        assert main(["train", "clip", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", out]) == 0
+    assert "draw" not in capsys.readouterr().out
+    card = read(out)
+    assert card["system"] == "CLIP" and card["steps"] == 2 and isinstance(read(out, "history.json"), list)
+    assert "does not draw" in refused(capsys, "draw", "x", "--system", out + "/model") and "--rerank has nothing" in refused(capsys, "evaluate", out + "/model", "--rerank", "4")
+    with pytest.MonkeyPatch.context() as patch:                              # the real score reads all captions of the course: reading 4 tests it
+        patch.setattr(CLIP, "score", lambda self, seed: {"shapes": {"R@1": 0.25 + seed, "n": 4}, "chance": 0.1})
+        assert main(["evaluate", out + "/model", "--seed", "1"]) == 0
+    shown, score = capsys.readouterr().out, read(out)["scores"]["retrieval"]
+    assert "R@1 1.25, n 4" in shown and "chance" in shown and score["shapes"]["n"] == 4 and score["command"] == "t2i evaluate clip-small --seed 1"
+
+
 # ---------------------------------------------------------------- data, evaluate, cards
 def test_data_refuses_sizes_and_writes_what_train_reads(capsys, tmp_path, monkeypatch):
     assert "32, 64, 128, 256" in refused(capsys, "data", "--size", "48", "--out", tmp_path / "x")
     from t2i_course.parts import data
     monkeypatch.setattr(data, "training_set", lambda size, shapes, seed, share: data.shapes(shapes, size, seed))      # no rendering here
     assert main(["data", "--out", str(tmp_path / "x"), "--shapes", "5", "--seed", "3"]) == 0
-    assert len(cli.load_data(str(tmp_path / "x"), 32)) == 5
+    assert len(trainer.load_data(str(tmp_path / "x"), 32)) == 5
 
 
 def test_held_out_pictures_never_reach_training(tmp_path):
     from t2i_course.parts.data import shapes
     (shapes(4, 32) + shapes(3, 32, split="test")).save(tmp_path / "mixed")
-    assert cli.load_data(str(tmp_path / "mixed"), 32).splits == ["train"] * 4
+    assert trainer.load_data(str(tmp_path / "mixed"), 32).splits == ["train"] * 4
 
 
 def test_evaluate_writes_the_best_into_the_card(place, model, capsys):
@@ -288,7 +465,7 @@ def test_shipped_weights_draw_what_their_card_says(name):
     system, folder = evaluation.find_system(name)
     if not (folder / "model.safetensors").is_file(): pytest.skip(f"{system.weights} is not shipped yet")
     card = evaluation.read_card(folder)
-    if "shapes" not in card["scores"]: pytest.skip(f"{system.weights} has no score yet")
-    assert card["sha256"] == cli.digest_of(folder)
+    assert card["sha256"] == evaluation.digest_of(folder)
+    if not system.draws or "shapes" not in card["scores"]: pytest.skip(f"{system.weights} has no shapes score")
     again = evaluation.recheck(evaluation.load_system(name), card, 48)
     assert again["agrees"], f"the card says {card['scores']['shapes']['all_true']}, 48 new captions say {again['all_true']} {again['interval']}"

@@ -13,11 +13,12 @@ from pathlib import Path
 from .evaluation import SYSTEMS, WEIGHTS, System, digest_of, pick_device, read_card
 
 # %% ../../nbs/tools/doctor.ipynb #c004
-def check_weights(system: System, weights: Path = WEIGHTS) -> tuple[bool, str]:
-    """Are a system's shipped weights there and what their card says? Returns (fine, words)."""
+def check_weights(system: System, weights: Path = WEIGHTS) -> tuple[bool | None, str]:
+    """Are a system's shipped weights there and what their card says? Returns (fine, or None where this version ships none; words)."""
     folder = weights / system.weights
     file, card = folder / "model.safetensors", read_card(folder)
-    if not file.is_file(): return False, "not shipped with this version; t2i train makes it"
+    if not folder.is_dir(): return None, "not shipped with this version; t2i train makes it"
+    if not file.is_file(): return False, f"{file.name} is missing; install t2i_course again"
     digest = digest_of(folder)
     if "sha256" not in card: return True, f"{file.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]} (its card has none to compare)"
     if card["sha256"] != digest: return False, f"damaged: sha256 {digest[:12]}, its card says {card['sha256'][:12]}; install t2i_course again"

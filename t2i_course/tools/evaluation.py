@@ -6,9 +6,9 @@ Docs: https://t2i-course.github.io/t2i_course/tools/evaluation.html.md"""
 
 # %% auto #0
 __all__ = ['SYSTEMS', 'WEIGHTS', 'LICENCE', 'System', 'find_system', 'read_card', 'load_system', 'digest_of', 'wilson',
-           'held_out_captions', 'held_out_emoji', 'tally', 'alignment', 'speed', 'machine', 'pick_device', 'card',
-           'score', 'score_table', 'recheck', 'emoji_sheet', 'real_emoji', 'picked', 'emoji_retrieval', 'Leaderboard',
-           'leaderboard']
+           'held_out_captions', 'held_out_emoji', 'tally', 'best_of', 'used', 'alignment', 'speed', 'machine',
+           'pick_device', 'record_of', 'card', 'score', 'score_table', 'recheck', 'emoji_sheet', 'real_emoji', 'picked',
+           'emoji_retrieval', 'Leaderboard', 'leaderboard']
 
 # %% ../../nbs/tools/evaluation.ipynb #c002
 import json, math, time
@@ -20,12 +20,16 @@ from pathlib import Path
 # %% ../../nbs/tools/evaluation.ipynb #c004
 @dataclass(frozen=True)
 class System:
-    """A system of the course: the module and class that hold it, the name of its shipped weights, the number of its reading, one sentence."""
+    """A system of the course: the module and class that hold it, the name of its shipped weights, the number of its reading, one sentence.
+
+    draws: False for what is trained and measured like the others but makes no pictures (CLIP).
+    """
     module: str
     class_name: str
     weights: str
     reading: int
     about: str
+    draws: bool = True
 
     def load_class(self) -> type:
         """The class itself; importing it imports PyTorch."""
@@ -34,6 +38,7 @@ class System:
 
 SYSTEMS = {
     "pixel": System("t2i_course.guidance", "PixelDiffusion", "pixel-small", 3, "diffusion on pixels with classifier-free guidance"),
+    "clip": System("t2i_course.clip", "CLIP", "clip-small", 4, "a judge of pictures and captions, for reranking", draws=False),
 }
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" if "__file__" in globals() else Path("../../t2i_course/weights").resolve()
 
@@ -68,7 +73,7 @@ def read_card(folder: str | Path, file: str = "card.json") -> dict:
 def load_system(name: str | Path, device: str = "cpu"):
     """A trained system, ready to draw, by name or folder. Raises ValueError for an unknown name or where no weights are there yet."""
     system, folder = find_system(name)
-    if not (folder / "config.json").is_file(): raise ValueError(f"{system.weights} is not shipped with this version; train it with: t2i train {name} --preset cpu")
+    if not (folder / "config.json").is_file(): raise ValueError(f"{system.weights} is not shipped with this version; train it with: t2i train {next(k for k, s in SYSTEMS.items() if s is system)} --preset cpu")
     return system.load_class().from_pretrained(folder, device)
 
 # %% ../../nbs/tools/evaluation.ipynb #c011
@@ -117,31 +122,57 @@ def tally(verdicts: list[dict[str, bool]]) -> dict:
     return {"all_true": round(right / len(verdicts), 4), "interval": [round(p, 4) for p in wilson(right, len(verdicts))],
             "n": len(verdicts), "categories": shares}
 
-# %% ../../nbs/tools/evaluation.ipynb #c026
-def alignment(system, captions: list[str], *, n: int = 1, guidance: float | None = None, num_steps: int = 30, seed: int = 0,
-              sampler: str | None = None, batch: int = 32, progress: bool = True) -> dict:
+# %% ../../nbs/tools/evaluation.ipynb #c027
+def best_of(images, captions: list[str], keep: int = 1, judge=None):
+    """The candidates nearest to their caption, as CLIP sees it: their indices (P * keep,) int64, the best of each caption first.
+
+    images: (P * N, 3, H, W) in [-1, 1], N candidates for each of the P captions, one caption's after the other's. judge: a CLIP (default: the shipped
+    one), shown the pictures at its own size. Raises ValueError where `keep` is not 1 .. N.
+    """
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d
+    n = len(images) // max(1, len(captions))
+    if n * len(captions) != len(images) or not 1 <= keep <= n: raise ValueError(f"{len(images)} pictures for {len(captions)} captions: there must be equally many for each, and {keep} of them to keep")
+    judge = judge or load_system("clip-small")
+    with torch.no_grad():
+        seen = adaptive_avg_pool2d(images.float().clamp(-1, 1), judge.image_size)
+        likings = [judge.similarity(part, caption) for part, caption in zip(seen.split(n), captions)]
+    return torch.cat([i * n + liking.topk(keep).indices.cpu() for i, liking in enumerate(likings)])
+
+# %% ../../nbs/tools/evaluation.ipynb #c028
+def used(system, **options) -> dict:
+    """The options of drawing that hold: those given, and for each that is None the system's own, where it has one."""
+    return {name: getattr(system, name, None) if value is None else value for name, value in options.items()}
+
+
+def alignment(system, captions: list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0,
+              sampler: str | None = None, batch: int = 32, rerank: int | None = None, judge=None, progress: bool = True) -> dict:
     """How often a system's pictures of shapes captions are true in every claim (higher is better; 1 is perfect).
 
-    system: a TextToImage; captions: of the shapes grammar; n: pictures a caption. Picture batch b is drawn with seed `seed + b`, so the
-    result depends on `batch` a little. Returns `tally`'s dict with the settings. Raises ValueError for captions that cannot be checked.
+    system: a TextToImage; captions: of the shapes grammar; n: pictures a caption; rerank: draw so many candidates a caption, and count the n that `best_of`
+    chooses. Picture batch b is drawn with seed `seed + b`, so the result depends on `batch` a little. Returns `tally`'s dict with the settings.
+    Raises ValueError for captions that cannot be checked.
     """
     from tqdm.auto import tqdm
     from t2i_course.parts.shapes import read_caption, verify
     for c in captions: read_caption(c)
-    captions = [c for c in captions for _ in range(n)]
-    if not captions: raise ValueError("there are no captions to draw; ask for at least one")
-    verdicts, more = [], {} if sampler is None else {"sampler": sampler}
-    with tqdm(total=len(captions), desc="drawing and checking", unit="picture", disable=not progress) as bar:
-        for b, first in enumerate(range(0, len(captions), batch)):
-            part = captions[first:first + batch]
-            for step in system.steps(part, guidance=guidance, num_steps=num_steps, seed=seed + b, **more): pass
-            verdicts += [verify(x, c) for x, c in zip(step.x.clamp(-1, 1).float().cpu(), part)]
-            bar.update(len(part)); bar.set_postfix(aligned=f"{sum(all(v.values()) for v in verdicts) / len(verdicts):.2f}")
-    chosen = guidance if guidance is not None else getattr(system, "guidance", None)
-    return tally(verdicts) | {"guidance": chosen, "num_steps": num_steps, "sampler": sampler or getattr(system, "sampler", None), "seed": seed}
+    if not captions or n < 1: raise ValueError("there are no captions to draw; ask for at least one")
+    if rerank: judge = judge or load_system("clip-small")
+    else: captions = [c for c in captions for _ in range(n)]
+    verdicts, more, together = [], {} if sampler is None else {"sampler": sampler}, max(1, batch // (rerank or 1))
+    with tqdm(total=len(captions), desc="drawing and checking", unit="caption" if rerank else "picture", disable=not progress) as bar:
+        for b, first in enumerate(range(0, len(captions), together)):
+            part = captions[first:first + together]
+            for step in system.steps(part, n=rerank or 1, guidance=guidance, num_steps=num_steps, seed=seed + b, **more): pass
+            bar.update(len(part))
+            pictures = step.x.clamp(-1, 1).float().cpu()
+            if rerank: pictures, part = pictures[best_of(pictures, part, n, judge)], [c for c in part for _ in range(n)]
+            verdicts += [verify(x, c) for x, c in zip(pictures, part)]
+            bar.set_postfix(aligned=f"{sum(all(v.values()) for v in verdicts) / len(verdicts):.2f}")
+    return tally(verdicts) | ({"rerank": rerank} if rerank else {}) | used(system, guidance=guidance, num_steps=num_steps, sampler=sampler) | {"seed": seed}
 
-# %% ../../nbs/tools/evaluation.ipynb #c031
-def speed(system, pictures: int = 4, num_steps: int = 30, repeats: int = 3, guidance: float | None = None) -> dict:
+# %% ../../nbs/tools/evaluation.ipynb #c037
+def speed(system, pictures: int = 4, num_steps: int | None = None, repeats: int = 3, guidance: float | None = None) -> dict:
     """Seconds to draw `pictures` pictures, warm: the median of `repeats` runs after one that does not count."""
     import torch
     prompts = ["two red circles on a white background"] * pictures
@@ -151,9 +182,9 @@ def speed(system, pictures: int = 4, num_steps: int = 30, repeats: int = 3, guid
         step.x.sum().item()
         return time.perf_counter() - start
     times = sorted([run() for _ in range(repeats + 1)][1:])
-    return {"seconds": round(times[len(times) // 2], 3), "pictures": pictures, "num_steps": num_steps, "machine": machine(system.device)}
+    return {"seconds": round(times[len(times) // 2], 3), "pictures": pictures, **used(system, num_steps=num_steps), "machine": machine(system.device)}
 
-# %% ../../nbs/tools/evaluation.ipynb #c032
+# %% ../../nbs/tools/evaluation.ipynb #c038
 def machine(device="cpu") -> str:
     """The kind of machine in words: "2 CPU cores, 1 thread" or the GPU's name."""
     import os, torch
@@ -162,7 +193,7 @@ def machine(device="cpu") -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{cores} CPU core{'s' * (cores > 1)}" + (f", {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}" if torch.get_num_threads() != cores else "")
 
-# %% ../../nbs/tools/evaluation.ipynb #c033
+# %% ../../nbs/tools/evaluation.ipynb #c039
 def pick_device(wish: str | None) -> str:
     """"cpu", "cuda" or "mps": what was asked for, or the fastest there is. Raises ValueError where it is missing."""
     import torch
@@ -171,46 +202,60 @@ def pick_device(wish: str | None) -> str:
     if not there[wish]: raise ValueError(f"there is no {wish} device here: PyTorch {torch.__version__} sees {', '.join(d for d in there if there[d])}; leave --device out, or run t2i doctor")
     return wish
 
-# %% ../../nbs/tools/evaluation.ipynb #c038
+# %% ../../nbs/tools/evaluation.ipynb #c044
 LICENCE = ("Weights: Apache-2.0. Trained on rendered emoji of Noto Emoji (Apache-2.0, Google), Twemoji (CC-BY-4.0, Twitter and contributors) and "
            "Fluent Emoji (MIT, Microsoft), and on shapes drawn by this package; see ATTRIBUTION.md beside the emoji archive.")
 
-def card(system, name: str, *, preset: str, recipe: dict, history: list[dict], data: str, machine: str, started_from: str | None = None) -> dict:
-    """The model card of a freshly trained system, without scores. history: what `train` returned; minutes and pictures follow from it."""
-    reading = next((s.reading for s in SYSTEMS.values() if s.class_name == type(system).__name__), None)
-    steps, before, minutes = [h["step"] for h in history], 0, 0.0
+def record_of(history: list[dict], recipe: dict, **about) -> dict:
+    """A training run in short: `about` (preset, trained_on, machine, ...) and what follows from its history, as `train` returned it."""
+    steps, before, minutes = history[-1]["step"] if history else 0, 0, 0.0
     for h in history:
         minutes += (h["step"] - before) * recipe["batch_size"] / h["images_per_second"] / 60
         before = h["step"]
-    return {"name": name, "system": type(system).__name__, "reading": reading, "parameters": sum(p.numel() for p in system.parameters()),
-            "image_size": system.image_size, "trained_on": data, "preset": preset, "recipe": recipe, "steps": steps[-1] if steps else 0,
-            "images_seen": (steps[-1] if steps else 0) * recipe["batch_size"], "minutes": round(minutes, 1), "machine": machine,
-            "started_from": started_from, "loss": history[-1]["loss"] if history else None, "date": date.today().isoformat(),
-            "licence": LICENCE, "scores": {}}
+    return about | {"recipe": recipe, "steps": steps, "images_seen": steps * recipe["batch_size"], "minutes": round(minutes, 1),
+                    "loss": history[-1]["loss"] if history else None, "date": date.today().isoformat()}
 
-# %% ../../nbs/tools/evaluation.ipynb #c042
-def score(system, card: dict, captions: int = 200, guidance: tuple[float, ...] = (), num_steps: int = 30, seed: int = 0,
-          sampler: str | None = None, batch: int = 32, progress: bool = True) -> dict:
-    """The card with its shapes alignment measured on held-out captions, at the best of the guidance scales given. Returns a new card."""
+
+def card(system, name: str, runs: dict[str, dict]) -> dict:
+    """The model card of a freshly trained system, without scores. runs: what `record_of` says of each of its stages.
+
+    One network's run is part of the card itself; several stand under "stages", with the sum of their minutes above them.
+    """
+    reading = next((s.reading for s in SYSTEMS.values() if s.class_name == type(system).__name__), None)
+    whole = runs["model"] if list(runs) == ["model"] else {"minutes": round(sum(r["minutes"] for r in runs.values()), 1),
+                                                          "machine": "; ".join(dict.fromkeys(r["machine"] for r in runs.values())), "stages": runs}
+    return {"name": name, "system": type(system).__name__, "reading": reading, "parameters": sum(p.numel() for p in system.parameters()),
+            "image_size": system.image_size, **whole, "licence": LICENCE, "scores": {}}
+
+# %% ../../nbs/tools/evaluation.ipynb #c050
+def score(system, card: dict, captions: int = 200, guidance: tuple[float, ...] = (), num_steps: int | None = None, seed: int = 0,
+          sampler: str | None = None, batch: int = 32, rerank: int | None = None, judge=None, progress: bool = True) -> dict:
+    """The card with its shapes alignment measured on held-out captions, at the best of the guidance scales given. Returns a new card.
+
+    The score goes under "shapes"; with `rerank` (see `alignment`) under "reranked", so that both can stand on a card.
+    """
     scales = tuple(guidance) or (getattr(system, "guidance", None),)
     texts = held_out_captions(captions, seed)
-    runs = [alignment(system, texts, guidance=s, num_steps=num_steps, seed=seed, sampler=sampler, batch=batch, progress=progress) for s in scales]
+    runs = [alignment(system, texts, guidance=s, num_steps=num_steps, seed=seed, sampler=sampler, batch=batch,
+                      rerank=rerank, judge=judge, progress=progress) for s in scales]
     best = max(runs, key=lambda r: r["all_true"])
     curve = [{"guidance": r["guidance"], "all_true": r["all_true"], "interval": r["interval"]} for r in runs]
-    options = [f"--captions {captions}", *([f"--guidance {' '.join(f'{s:g}' for s in scales)}"] if guidance else []), f"--steps {num_steps}", f"--seed {seed}"]
-    options += [f"--sampler {sampler}"] if sampler else []
+    options = [f"--captions {captions}", *([f"--guidance {' '.join(f'{s:g}' for s in scales)}"] if guidance else []), *([f"--steps {num_steps}"] if num_steps else [])]
+    options += [f"--seed {seed}", *([f"--sampler {sampler}"] if sampler else []), *([f"--rerank {rerank}"] if rerank else [])]
     command = f"t2i evaluate {card.get('name', 'FOLDER')} {' '.join(options)}"
-    return card | {"scores": card.get("scores", {}) | {"shapes": best | {"by_guidance": curve, "command": command, "date": date.today().isoformat()}}}
+    return card | {"scores": card.get("scores", {}) | {"reranked" if rerank else "shapes": best | {"by_guidance": curve, "command": command, "date": date.today().isoformat()}}}
 
-# %% ../../nbs/tools/evaluation.ipynb #c044
-def score_table(card: dict) -> str:
-    """The shapes score of a card as a few lines of text."""
-    s = card["scores"]["shapes"]
-    lines = [f"guidance {r['guidance']:<5g} all true {r['all_true']:.3f}   95% interval {r['interval'][0]:.3f} to {r['interval'][1]:.3f}" for r in s["by_guidance"]]
-    lines += [f"by category, at guidance {s['guidance']:g}, {s['num_steps']} steps, {s['n']} held-out captions:"]
-    return "\n".join(lines + [f"  {name:<11}{c['share']:.3f}  of {c['n']}" for name, c in s["categories"].items()])
+# %% ../../nbs/tools/evaluation.ipynb #c052
+def score_table(card: dict, which: str = "shapes") -> str:
+    """The shapes score of a card, or with "reranked" the one of chosen pictures, as a few lines of text."""
+    s = card["scores"][which]
+    at = lambda r: "" if r["guidance"] is None else f"guidance {r['guidance']:<5g} "
+    lines = [f"{at(r)}all true {r['all_true']:.3f}   95% interval {r['interval'][0]:.3f} to {r['interval'][1]:.3f}" for r in s["by_guidance"]]
+    how = [*([f"at guidance {s['guidance']:g}"] if s["guidance"] is not None else []), *([f"{s['num_steps']} steps"] if s["num_steps"] else []),
+           *([f"the best of {s['rerank']}"] if "rerank" in s else []), f"{s['n']} held-out captions:"]
+    return "\n".join([*lines, f"by category, {', '.join(how)}", *(f"  {name:<11}{c['share']:.3f}  of {c['n']}" for name, c in s["categories"].items())])
 
-# %% ../../nbs/tools/evaluation.ipynb #c047
+# %% ../../nbs/tools/evaluation.ipynb #c055
 def recheck(system, card: dict, captions: int = 48, seed: int = 1, progress: bool = False) -> dict:
     """Measure a card's shapes alignment again on fresh held-out captions. Returns alignment's dict with `agrees` and the card's share."""
     claim = card.get("scores", {}).get("shapes")
@@ -221,8 +266,8 @@ def recheck(system, card: dict, captions: int = 48, seed: int = 1, progress: boo
     gap = 3.29 * math.sqrt(p * (1 - p) * (1 / again["n"] + 1 / claim["n"]))
     return again | {"card": claim["all_true"], "agrees": abs(again["all_true"] - claim["all_true"]) <= gap}
 
-# %% ../../nbs/tools/evaluation.ipynb #c050
-def emoji_sheet(system, n: int = 24, seed: int = 0, guidance: float | None = None, num_steps: int = 30, real: bool = True, cols: int = 4, progress: bool = True):
+# %% ../../nbs/tools/evaluation.ipynb #c058
+def emoji_sheet(system, n: int = 24, seed: int = 0, guidance: float | None = None, num_steps: int | None = None, real: bool = True, cols: int = 4, progress: bool = True):
     """A contact sheet (PIL) of n held-out (thing, style) pairs: the system's drawing left, the real emoji right, the caption below.
 
     With real=False, or where emoji cannot be rendered (no resvg-py), only the drawings.
@@ -235,7 +280,7 @@ def emoji_sheet(system, n: int = 24, seed: int = 0, guidance: float | None = Non
     for b in tqdm(range(0, n, 32), desc="drawing emoji", disable=not progress):
         for step in system.steps([p["caption"] for p in pairs[b:b + 32]], guidance=guidance, num_steps=num_steps, seed=seed + b): pass
         drawn += [to_pil(x) for x in step.x]
-    truth = [to_pil(x) for x in real_emoji(pairs, progress)] if real else None
+    truth = [to_pil(x) for x in real_emoji(pairs, progress, system.image_size)] if real else None
     side, font = 96, ImageFont.load_default(11)
     width, height = side * (2 if truth else 1) + 22, side + 34
     sheet = Image.new("RGB", (cols * width, math.ceil(n / cols) * height), "white")
@@ -247,7 +292,7 @@ def emoji_sheet(system, n: int = 24, seed: int = 0, guidance: float | None = Non
         pen.text((x, y + side + 2), "\n".join(textwrap.wrap(p["caption"], width // 6)[:2]), fill="black", font=font, spacing=1)
     return sheet
 
-# %% ../../nbs/tools/evaluation.ipynb #c051
+# %% ../../nbs/tools/evaluation.ipynb #c059
 def real_emoji(pairs: list[dict], progress: bool = True, size: int = 32):
     """The real pictures (n, 3, size, size) uint8 of rows given by `held_out_emoji`. Renders them on first use (resvg-py)."""
     import torch
@@ -255,7 +300,7 @@ def real_emoji(pairs: list[dict], progress: bool = True, size: int = 32):
     styles = {s: rendered(s, size, progress=progress) for s in {p["style"] for p in pairs}}
     return torch.stack([torch.from_numpy(styles[p["style"]][p["index"]]) for p in pairs])
 
-# %% ../../nbs/tools/evaluation.ipynb #c056
+# %% ../../nbs/tools/evaluation.ipynb #c064
 def picked(drawn, truth, table) -> bool:
     """Is `truth` nearer to `drawn` than all of `table` are? Pictures (3, H, W) and (N, 3, H, W), uint8; compared at 8 x 8."""
     import torch.nn.functional as F
@@ -263,8 +308,8 @@ def picked(drawn, truth, table) -> bool:
     gap = lambda x: (small(x) - small(drawn)).square().mean((-3, -2, -1))
     return bool(gap(truth) < gap(table).min())
 
-# %% ../../nbs/tools/evaluation.ipynb #c057
-def emoji_retrieval(system, n: int = 100, table: int = 20, seed: int = 0, guidance: float | None = None, num_steps: int = 30, progress: bool = True) -> dict:
+# %% ../../nbs/tools/evaluation.ipynb #c065
+def emoji_retrieval(system, n: int = 100, table: int = 20, seed: int = 0, guidance: float | None = None, num_steps: int | None = None, progress: bool = True) -> dict:
     """How often a drawing of a held-out (thing, style) pair is nearest to the real one among `table` emoji of that style.
 
     Returns share, 95% interval, n, chance and copycat (the share for real pictures of the same thing in another style). Needs resvg-py.
@@ -287,10 +332,9 @@ def emoji_retrieval(system, n: int = 100, table: int = 20, seed: int = 0, guidan
         right += picked(picture, truth, others)
         copied += [picked(real[s][plain[s][p["concept"]]], truth, others) for s in STYLES if s != p["style"] and p["concept"] in plain[s]]
     return {"share": round(right / n, 4), "interval": [round(x, 4) for x in wilson(right, n)], "n": n, "chance": round(1 / table, 4),
-            "copycat": round(sum(copied) / max(1, len(copied)), 4), "guidance": guidance if guidance is not None else getattr(system, "guidance", None),
-            "num_steps": num_steps, "seed": seed}
+            "copycat": round(sum(copied) / max(1, len(copied)), 4), **used(system, guidance=guidance, num_steps=num_steps), "seed": seed}
 
-# %% ../../nbs/tools/evaluation.ipynb #c061
+# %% ../../nbs/tools/evaluation.ipynb #c069
 class Leaderboard:
     """Rows of dicts, one a system; shows itself as text and as an HTML table."""
     columns = ("system", "reading", "what", "parameters", "size", "alignment", "minutes")
@@ -307,16 +351,17 @@ class Leaderboard:
         line = lambda cells, tag: "<tr>" + "".join(f"<{tag}>{escape(str(c))}</{tag}>" for c in cells) + "</tr>"
         return "<table>" + line(self.columns, "th") + "".join(line([r[c] for c in self.columns], "td") for r in self.rows) + "</table>"
 
-# %% ../../nbs/tools/evaluation.ipynb #c062
+# %% ../../nbs/tools/evaluation.ipynb #c070
 def leaderboard(folder: str | Path | None = None) -> Leaderboard:
     """The table of all systems, from the cards of the shipped models (or of the models in `folder`). Does not import PyTorch."""
     rows = []
     for name, system in SYSTEMS.items():
         place = Path(folder or WEIGHTS) / system.weights
         card, file = read_card(place), place / "model.safetensors"
-        score = card.get("scores", {}).get("shapes")
+        scores = [(how, card["scores"][k]) for k, how in (("shapes", ""), ("reranked", "best of {rerank}: ")) if k in card.get("scores", {})]
+        shown = "; ".join((how + "{all_true:.3f} ({interval[0]:.3f} to {interval[1]:.3f})").format(**s) for how, s in scores)
         rows.append({"system": name, "reading": system.reading, "what": system.about, "parameters": f"{card['parameters'] / 1e6:.1f} M" if "parameters" in card else "",
                      "size": f"{file.stat().st_size / 1e6:.1f} MB" if file.is_file() else "not shipped",
-                     "alignment": f"{score['all_true']:.3f} ({score['interval'][0]:.3f} to {score['interval'][1]:.3f})" if score else "not measured",
+                     "alignment": shown or ("not measured" if system.draws else "does not draw"),
                      "minutes": f"{card['minutes']:g} on {card['machine']}" if "minutes" in card else ""})
     return Leaderboard(rows)
