@@ -1,7 +1,7 @@
 """Measure how fast the course is, against peers where there are some, and print one table: figure, target, met or not.
 
     make bench                                 # everything, about four minutes on two cores
-    python scripts/bench.py --only unet ddim   # some of it: unet ddim transformer draw cold import
+    python scripts/bench.py --only unet ddim   # some of it: unet ddim transformer clip draw cold import
     python scripts/bench.py --rounds 9 --out bench.md
 
 We and the peer run in turns, A B A B, in one process with one thread; the ratio is the median over the rounds of (our CPU seconds / theirs),
@@ -166,6 +166,35 @@ def bench_transformer(rounds):
     row(f"writing 256 tokens / transformers' GPT-2 ({matched})", f"{ratio(seconds, 'ours', 'GPT-2'):.2f}x", "")
 
 
+def bench_clip(rounds):
+    """Pictures and captions a second through both towers of CLIP ViT-B/32: ours against open_clip's, the same weights, float32.
+
+    Ours may do less work for the same vectors: the last block runs at one place only, and captions are cut to the longest of their batch.
+    """
+    import torch
+    from t2i_course.clip import CLIP, PUBLISHED, published_names
+    from t2i_course.parts.checkpoints import load_strictly
+    from t2i_course.parts.emoji import records
+    from t2i_course.parts.published import reference
+    say("CLIP ViT-B/32, float32, 1 thread")
+    open_clip = reference("open_clip")
+    torch.manual_seed(0)
+    theirs = open_clip.model.CLIP(512, dict(layers=12, width=768, head_width=64, patch_size=32, image_size=224),
+                                  dict(context_length=77, vocab_size=49408, width=512, heads=8, layers=12), quick_gelu=True).eval()
+    ours = load_strictly(CLIP(**PUBLISHED["openai/clip-vit-base-patch32"]).eval(), published_names(theirs.state_dict()))
+    x, ids = torch.rand(4, 3, 224, 224) * 2 - 1, open_clip.tokenizer.SimpleTokenizer()([f"{r['label']}, noto style" for r in records("noto")[::100]][:16])
+    short = ids[:, :int(ids.argmax(-1).max()) + 1]
+    pairs = {"pictures": (len(x), lambda: ours.image(x), lambda: theirs.encode_image(x)), "captions, all 77 places": (len(ids), lambda: ours.text(ids), lambda: theirs.encode_text(ids)),
+             f"captions, cut to {short.shape[1]} places by ours": (len(ids), lambda: ours.text(short), lambda: theirs.encode_text(ids))}
+    for what, (n, our_run, their_run) in pairs.items():
+        with torch.no_grad():
+            if not torch.allclose(our_run(), their_run(), rtol=1e-3, atol=1e-4): raise SystemExit(f"bench: error: ours and open_clip's differ on {what}")
+            seconds = in_turns({"ours": our_run, "open_clip": their_run}, rounds)
+        for name, s in seconds.items(): say(f"  {name:10} {spread(s)} of CPU, {n / statistics.median(s):.1f} {what.split(',')[0]} a second")
+        r = ratio(seconds, "ours", "open_clip")
+        row(f"CLIP ViT-B/32, {what} / open_clip's time", f"{r:.2f}x", "at most 1.00x", r <= 1)
+
+
 def pixel_model(folder):
     """(a name or folder that loads, words for the table): the shipped model, or an untrained one of its size, which is as fast."""
     from t2i_course.parts.checkpoints import shipped
@@ -231,7 +260,7 @@ def bench_import(rounds):
         statistics.median(seconds) < 0.1 and not torch_loaded)
 
 
-BENCHES = {"unet": bench_unet, "ddim": bench_ddim, "transformer": bench_transformer, "draw": bench_draw, "cold": bench_cold, "import": bench_import}
+BENCHES = {"unet": bench_unet, "ddim": bench_ddim, "transformer": bench_transformer, "clip": bench_clip, "draw": bench_draw, "cold": bench_cold, "import": bench_import}
 
 
 def main():
