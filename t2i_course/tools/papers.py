@@ -6,8 +6,8 @@ Docs: https://t2i-course.github.io/t2i_course/tools/papers.html.md"""
 
 # %% auto #0
 __all__ = ['STATUSES', 'QUESTIONS', 'CELL', 'ADM', 'SOHL_DICKSTEIN', 'DDPM', 'DDIM', 'DPM_SOLVER_PP', 'IDDPM', 'ADM_PAPER',
-           'LATER', 'CFG', 'PAPERS', 'Fact', 'Paper', 'unet_parameters', 'adm_parameters', 'prior_bits', 'solver_order',
-           'card', 'check']
+           'LATER', 'CFG', 'CLIP', 'PAPERS', 'Fact', 'Paper', 'unet_parameters', 'adm_parameters', 'prior_bits',
+           'solver_order', 'clip_parameters', 'card', 'check']
 
 # %% ../../nbs/tools/papers.ipynb #c003
 import html, math, re
@@ -316,7 +316,38 @@ CFG = Paper(
              Fact("ImageNet 128 Inception score, same w", "82.45 / 158.47 / 183.41 / 421.03", "Table 2" + LATER)))
 
 # %% ../../nbs/tools/papers.ipynb #c038
-PAPERS = {p.key: p for p in (SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG)}
+def _blocks(width, depth): return depth * (12 * width ** 2 + 13 * width)
+
+def clip_parameters(patch, width, depth, embed, text_width, image=224, words=49408, places=77):
+    """Parameters of a CLIP with a ViT: image tower, text tower with 12 blocks, two projections, the temperature."""
+    vision = 3 * patch ** 2 * width + ((image // patch) ** 2 + 2) * width + 4 * width + _blocks(width, depth) + width * embed
+    return vision + (words + places) * text_width + _blocks(text_width, 12) + 2 * text_width + text_width * embed + 1
+
+CLIP = Paper(
+    "clip", "Learning Transferable Visual Models From Natural Language Supervision", "Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger, Sutskever",
+    2021, "arXiv:2103.00020",
+    "Do not learn to name 1000 classes; learn which of a batch's captions belongs to which of its pictures. Two towers, one space, a dot product: any list of words is then a classifier.",
+    size=(Fact("parameters, ViT-B/32", 151_277_313, "Tables 19, 20 and released code; count by formula", "checked", lambda: clip_parameters(32, 768, 12, 512, 512)),
+          Fact("parameters, ViT-B/16", 149_620_737, "Tables 19, 20 and released code; count by formula", "checked", lambda: clip_parameters(16, 768, 12, 512, 512)),
+          Fact("parameters, ViT-L/14", 427_616_513, "Tables 19, 20 and released code; count by formula", "checked", lambda: clip_parameters(14, 1024, 24, 768, 768)),
+          Fact("text tower, base", "63M: 12 layers, width 512, 8 heads", "section 2.4"),
+          Fact("compute of the largest", "RN50x64: 18 days on 592 V100; ViT-L/14: 12 days on 256 V100", "section 2.5")),
+    data=(Fact("pairs of picture and text", "400M, from the web (WIT)", "section 2.2"),
+          Fact("how they were searched", "500,000 queries, at most 20,000 pairs each", "section 2.2"),
+          Fact("words", "lower-cased BPE; 49,152 in the text, 49,408 in Table 18 and the code", "section 2.4, Table 18"),
+          Fact("context", "76 in the text, 77 places in the code", "section 2.4, released code")),
+    tricks=(Fact("loss", "symmetric cross-entropy over the N × N similarities", "Figure 3"),
+            Fact("temperature, at the start", 0.07, "section 2.5"),
+            Fact("the logit it is learned as", 2.659, "arithmetic: ln(1 / 0.07)", "checked", lambda: -math.log(0.07), 1e-3),
+            Fact("scale of the logits, at most", 100, "section 2.5"),
+            Fact("batch, epochs", "32,768 for 32 epochs", "section 2.5, Table 18"),
+            Fact("optimiser", "Adam with decoupled weight decay 0.2, not on gains and biases; 2,000 steps of warm-up, cosine", "section 2.5, Table 18"),
+            Fact("augmentation", "a random square crop, nothing else", "section 2.3"),
+            Fact("prompt engineering and ensembling", "about +5 points, mean of 36 data sets", "section 3.1.4")),
+    results=(Fact("ImageNet top-1, never trained on it", "76.2%", "abstract, section 3.1.3"), Fact("ImageNet top-5", "95%", "section 3.1.3")))
+
+# %% ../../nbs/tools/papers.ipynb #c040
+PAPERS = {p.key: p for p in (SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG, CLIP)}
 
 def card(key):
     """The card of a paper: `card("ddpm")` as the last line of a cell shows it. Raises ValueError for an unknown key."""
