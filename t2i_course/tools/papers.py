@@ -6,8 +6,9 @@ Docs: https://t2i-course.github.io/t2i_course/tools/papers.html.md"""
 
 # %% auto #0
 __all__ = ['STATUSES', 'QUESTIONS', 'CELL', 'ADM', 'SOHL_DICKSTEIN', 'DDPM', 'DDIM', 'DPM_SOLVER_PP', 'IDDPM', 'ADM_PAPER',
-           'LATER', 'CFG', 'CLIP', 'PAPERS', 'Fact', 'Paper', 'unet_parameters', 'adm_parameters', 'prior_bits',
-           'solver_order', 'clip_parameters', 'card', 'check']
+           'LATER', 'CFG', 'CLIP', 'GLIDE', 'SR3', 'PALETTE', 'CDM', 'PAPERS', 'Fact', 'Paper', 'unet_parameters',
+           'adm_parameters', 'prior_bits', 'solver_order', 'clip_parameters', 'glide_parameters',
+           'glide_full_parameters', 'card', 'check']
 
 # %% ../../nbs/tools/papers.ipynb #c003
 import html, math, re
@@ -347,7 +348,76 @@ CLIP = Paper(
     results=(Fact("ImageNet top-1, never trained on it", "76.2%", "abstract, section 3.1.3"), Fact("ImageNet top-5", "95%", "section 3.1.3")))
 
 # %% ../../nbs/tools/papers.ipynb #c040
-PAPERS = {p.key: p for p in (SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG, CLIP)}
+def glide_parameters(part, inpaint=False):
+    """Parameters of the released GLIDE (filtered): "base" or "upsampler", its text transformer included."""
+    import torch
+    from t2i_course.glide import WordTower, published
+    from t2i_course.parts.adm import ADMUNet
+    config = published(inpaint=inpaint)
+    text = config["text" if part == "base" else "up_text"]
+    with torch.device("meta"): parts = WordTower(**text), ADMUNet(vector_dim=text["dim"], token_dim=text["dim"], **config[part])
+    return sum(p.numel() for part in parts for p in part.parameters())
+
+def glide_full_parameters(part):
+    """Parameters at the paper's size: "visual" (ADM's ImageNet 64 network, 512 channels) or "text" (24 blocks of width 2048)."""
+    import torch
+    from t2i_course.parts.adm import ADMUNet
+    if part == "text": return _blocks(2048, 24)
+    with torch.device("meta"): return sum(p.numel() for p in ADMUNet(channels=512, vector_dim=2048, token_dim=2048).parameters())
+
+GLIDE = Paper(
+    "glide", "GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion Models", "Nichol, Dhariwal, Ramesh, Shyam, Mishkin, McGrew, Sutskever, Chen",
+    2021, "arXiv:2112.10741",
+    "Give ADM's U-Net a caption instead of a class: a transformer reads it, its last state joins the time, all its states join the attention. Guide it by itself or by a CLIP that knows noise: "
+    "people prefer the first. Show it pictures with holes, and it edits.",
+    size=(Fact("base, visual part", "2.3B: ADM's ImageNet 64 network at 512 channels", "section 3"),
+          Fact("… built on the meta device, in billions", 2.3, "section 3: 2.3B", "checked", lambda: glide_full_parameters("visual") / 1e9, 0.03),
+          Fact("text part, in billions: 24 blocks of width 2048", 1.2, "section 3: 1.2B", "checked", lambda: glide_full_parameters("text") / 1e9, 0.02),
+          Fact("upsampler 64 to 256", "1.5B: 384 channels, text width 1024", "section 3"),
+          Fact("released base (filtered), with its text part", 385_030_726, "released code; built on the meta device", "checked", lambda: glide_parameters("base")),
+          Fact("released upsampler, with its text part", 398_361_286, "released code; built on the meta device", "checked", lambda: glide_parameters("upsampler")),
+          Fact("training, base / upsampler", "2.5M steps of 2,048 / 1.6M steps of 512, fp16", "section 3")),
+    data=(Fact("data", "as DALL-E's", "section 3"),
+          Fact("released model's data", "67M pairs, people and some symbols filtered out; its noised CLIP 137M", "model card")),
+    tricks=(Fact("captions emptied while fine-tuning", "20%", "section 3"),
+            Fact("inpainting", "4 more input channels, picture and mask, zero at the start; fine-tuned", "section 3"),
+            Fact("noised CLIP", "ViT, patch 4, 64 px, sees x_t and t", "section 3"),
+            Fact("steps, base", "150 for figures, 100 inpainting, 250 for scores", "section 4"),
+            Fact("steps, upsampler", "27: (10, 10, 3, 2, 2) in five equal parts, the cleanest first", "appendix"),
+            Fact("guidance scale", "3.0 for people, 1.5 for FID", "section 4")),
+    results=(Fact("COCO FID, zero-shot, 256 px", 12.24, "Table 2"), Fact("… on filtered validation data", 12.89, "Table 2"),
+             Fact("Elo photorealism / caption: unguided", "−88.6 / −106.2", "Table 1"), Fact("… CLIP guidance", "−73.2 / 29.3", "Table 1"),
+             Fact("… classifier-free guidance", "82.7 / 110.9", "Table 1"),
+             Fact("preferred to DALL-E (no reranking, temperature 1): photorealism / caption", "91% / 83%", "Table 3")))
+
+# %% ../../nbs/tools/papers.ipynb #c041
+SR3 = Paper(
+    "sr3", "Image Super-Resolution via Iterative Refinement", "Saharia, Ho, Chan, Salimans, Fleet, Norouzi", 2021, "arXiv:2104.07636",
+    "Super-resolution is drawing with a hint: enlarge the small picture, lay it beside the noisy one as more channels, and denoise.",
+    size=(Fact("parameters 16→128 / 64→256 / 64→512 / 256→1024", "550M / 625M / 625M / 150M", "appendix A.1"),),
+    tricks=(Fact("condition", "bicubic enlargement, joined on channels", "section 2"), Fact("told", "the noise level, not the step", "section 2"),
+            Fact("steps", "2000 in training, at most 100 when drawing", "section 4")),
+    results=(Fact("ImageNet 64→256: FID of SR3 / of regression", "5.2 / 15.2", "Table 2"), Fact("… PSNR of SR3 / of regression", "26.4 / 27.9", "Table 2"),
+             Fact("cascade, FID without / with blur augmentation", "13.1 / 11.3", "section 4")))
+
+PALETTE = Paper(
+    "palette", "Palette: Image-to-Image Diffusion Models", "Saharia, Chan, Chang, Lee, Ho, Salimans, Fleet, Norouzi", 2021, "arXiv:2111.05826",
+    "One recipe for colourising, filling holes, widening and repairing JPEGs: ADM's U-Net with the damaged picture as more channels.",
+    size=(Fact("parameters", "552M", "section 4" + LATER),),
+    tricks=(Fact("inpainting", "the hole is filled with noise, the loss counts only there, no mask channel", "section 4" + LATER),
+            Fact("holes in training", "60% free-form, 40% rectangles", "section 4" + LATER)),
+    results=(Fact("ImageNet inpainting, 20 to 30% missing / centre: FID", "5.2 / 6.6", "Table" + LATER),))
+
+CDM = Paper(
+    "cdm", "Cascaded Diffusion Models for High Fidelity Image Generation", "Ho, Saharia, Chan, Fleet, Norouzi, Salimans", 2021, "arXiv:2106.15282",
+    "A chain of models, each enlarging what the one before it drew. The chain works once each is trained on damaged small pictures: the ones it will meet are not perfect either.",
+    size=(Fact("chain", "32 → 64 → 128 or 256", "section 4" + LATER),),
+    tricks=(Fact("conditioning augmentation", "Gaussian noise at small sizes, blur at large ones", "section 4" + LATER),
+            Fact("16→64: FID without a cascade / cascade, no noise / noise s = 1001", "2.35 / 6.02 / 2.13", "Table" + LATER)),
+    results=(Fact("ImageNet FID at 64 / 128 / 256", "1.48 / 3.52 / 4.88", "Table" + LATER),))
+
+# %% ../../nbs/tools/papers.ipynb #c043
+PAPERS = {p.key: p for p in (SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG, CLIP, GLIDE, SR3, PALETTE, CDM)}
 
 def card(key):
     """The card of a paper: `card("ddpm")` as the last line of a cell shows it. Raises ValueError for an unknown key."""
