@@ -179,7 +179,8 @@ class DALLE(TextToImage):
     @classmethod
     def create(cls, captions: list[str], **config) -> "DALLE":
         """A new, untrained model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments."""
-        return cls(tokenizer=Tokenizer.from_captions(captions, vocab_size=1024).to_str(), **config)
+        sizes = dict(dvae=dict(likelihood="gaussian", beta=0.05))
+        return cls(tokenizer=Tokenizer.from_captions(captions, vocab_size=1024).to_str(), **(sizes | config))
 
     @property
     def stages(self) -> dict[str, Stage]:

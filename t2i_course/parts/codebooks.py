@@ -279,12 +279,14 @@ class DiscreteVAE(nn.Module):
     """DALL-E's first stage (Ramesh 2021, sec. 2.1): a categorical posterior for each cell of a grid, relaxed by Gumbel noise while it learns.
 
     Pictures (B, 3, H, W) to ids (B, H / 4, W / 4) and back. tau goes from 1 to `tau_end` along a cosine over `anneal` updates, the weight of the KL term from 0 to
-    `beta` over a thirtieth of them (the paper: 1 to 1/16 over 150,000; 0 to 6.6 over 5,000). `sharpness`: see `start`.
+    `beta` over a thirtieth of them (the paper: 1 to 1/16 over 150,000; 0 to 6.6 over 5,000). likelihood: "logit_laplace", the paper's, or "gaussian" with
+    variance 1/20, that is the square error, which is what PSNR measures. `sharpness`: see `start`.
     """
     def __init__(self, vocab: int = 1024, dim: int = 128, hidden: int = 48, depth: int = 2, fine: int = 48, anneal: int = 1500, tau_end: float = 1 / 16,
-                 beta: float = 0.1, sharpness: float = 0.5, log_b_min: float = -1.0):
+                 beta: float = 0.1, sharpness: float = 0.5, likelihood: str = "logit_laplace"):
         super().__init__()
-        self.vocab, self.anneal, self.tau_end, self.beta, self.sharpness, self.log_b_min = vocab, anneal, tau_end, beta, sharpness, log_b_min
+        if likelihood not in ("logit_laplace", "gaussian"): raise ValueError(f"likelihood is 'logit_laplace' or 'gaussian', not {likelihood!r}")
+        self.vocab, self.anneal, self.tau_end, self.beta, self.sharpness, self.likelihood = vocab, anneal, tau_end, beta, sharpness, likelihood
         self.encoder, self.decoder = GridEncoder(vocab, dim, hidden, depth), GridDecoder(6, dim, hidden, depth, fine)
         self.codes = nn.Embedding(vocab, dim)
         nn.init.normal_(self.codes.weight, std=0.1)
@@ -302,7 +304,7 @@ class DiscreteVAE(nn.Module):
     def parameters_of(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (B, h, w, dim) to mu and log b of the logit-Laplace distribution, both (B, 3, 4 h, 4 w)."""
         mu, log_b = self.decoder(codes.movedim(-1, 1)).float().chunk(2, 1)
-        return mu, log_b.clamp(self.log_b_min, 3)
+        return mu, log_b.clamp(-6, 3)
 
     def decode(self, ids: Tensor) -> Tensor:
         """Token ids (B, h, w) to pictures (B, 3, 4 h, 4 w) in [-1, 1]."""
@@ -316,7 +318,8 @@ class DiscreteVAE(nn.Module):
         tau, beta = cosine(1.0, self.tau_end, share), cosine(0.0, self.beta, 30 * share)
         logits = self.logits(x)
         mu, log_b = self.parameters_of(gumbel_softmax(logits, tau) @ self.codes.weight)
-        nll = -logit_laplace(map_pixels(x), mu, log_b).mean()
+        if self.likelihood == "gaussian": nll = 10 * (((mu.sigmoid() - 0.1) / 0.8 * 2 - 1) - x).square().mean()
+        else: nll = -logit_laplace(map_pixels(x), mu, log_b).mean()
         log_q = logits.log_softmax(-1)
         kl = (log_q.exp() * (log_q + math.log(self.vocab))).sum(-1).mean()                  # to the uniform prior
         tokens_a_number = logits[..., 0].numel() / x.numel()
