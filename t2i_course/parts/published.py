@@ -61,7 +61,7 @@ def read_published(path: str | Path) -> dict[str, Tensor]:
     path, damaged = Path(path), "is damaged, or needs code to be read"
     if not path.is_file(): raise ValueError(f"no weights at {path}; fetch them first")
     if path.suffix == ".safetensors":
-        from .checkpoints import load_tensors
+        from t2i_course.parts.checkpoints import load_tensors
         return load_tensors(path)[0]
     try: state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e: raise ValueError(f"{path} {damaged} ({type(e).__name__}); fetch it again, or take a safetensors version of it") from None

@@ -139,7 +139,7 @@ def finish(model, gallery, out: Path, args) -> int:
     """Save a gallery and print the files."""
     own = used(model, guidance=args.guidance, num_steps=args.steps, sampler=args.sampler)
     options = {"seed": args.seed, "guidance": own["guidance"], "steps": own["num_steps"], "sampler": own["sampler"], "rerank": args.rerank,
-               "init image": args.init_image, "edited from": args.picture}
+               "strength": args.strength if args.init_image else None, "from": (args.picture or args.init_image) and Path(args.picture or args.init_image).name}
     made = f"t2i {__version__}, system {Path(args.system).name}, " + ", ".join(f"{k} {v}" for k, v in options.items() if v is not None)
     for file in save_gallery(gallery, out, made, args.scale, args.n if args.grid else None): print(file)
     return 0

@@ -39,6 +39,9 @@ class System:
 SYSTEMS = {
     "pixel": System("t2i_course.guidance", "PixelDiffusion", "pixel-small", 3, "diffusion on pixels with classifier-free guidance"),
     "clip": System("t2i_course.clip", "CLIP", "clip-small", 4, "a judge of pictures and captions, for reranking", draws=False),
+    "dalle": System("t2i_course.dalle", "DALLE", "dalle-small", 5, "pictures as words: a discrete autoencoder and a transformer"),
+    "glide": System("t2i_course.glide", "GLIDE", "glide-small", 6, "diffusion in two sizes, editing, CLIP guidance"),
+    "ldm": System("t2i_course.ldm", "LatentDiffusion", "ldm-small", 7, "diffusion in the latent of an autoencoder"),
 }
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" if "__file__" in globals() else Path("../../t2i_course/weights").resolve()
 

@@ -6,9 +6,9 @@ Docs: https://t2i-course.github.io/t2i_course/tools/papers.html.md"""
 
 # %% auto #0
 __all__ = ['STATUSES', 'QUESTIONS', 'CELL', 'ADM', 'SOHL_DICKSTEIN', 'DDPM', 'DDIM', 'DPM_SOLVER_PP', 'IDDPM', 'ADM_PAPER',
-           'LATER', 'CFG', 'CLIP', 'GLIDE', 'SR3', 'PALETTE', 'CDM', 'PAPERS', 'Fact', 'Paper', 'unet_parameters',
-           'adm_parameters', 'prior_bits', 'solver_order', 'clip_parameters', 'glide_parameters',
-           'glide_full_parameters', 'card', 'check']
+           'LATER', 'CFG', 'CLIP', 'GLIDE', 'SR3', 'PALETTE', 'CDM', 'DALLE', 'VQVAE', 'DALLE_MINI', 'PAPERS', 'Fact',
+           'Paper', 'unet_parameters', 'adm_parameters', 'prior_bits', 'solver_order', 'clip_parameters',
+           'glide_parameters', 'glide_full_parameters', 'dalle_parameters', 'dvae_parameters', 'card', 'check']
 
 # %% ../../nbs/tools/papers.ipynb #c003
 import html, math, re
@@ -417,7 +417,65 @@ CDM = Paper(
     results=(Fact("ImageNet FID at 64 / 128 / 256", "1.48 / 3.52 / 4.88", "Table" + LATER),))
 
 # %% ../../nbs/tools/papers.ipynb #c043
-PAPERS = {p.key: p for p in (SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG, CLIP, GLIDE, SR3, PALETTE, CDM)}
+def dalle_parameters(depth=64, dim=3968, text_vocab=16_384, text=256, image_vocab=8_192, grid=32):
+    """Parameters of DALL-E's transformer, built on the meta device: (its layers' matrices by the formula 12 depth dim^2, all of it)."""
+    import torch
+    from t2i_course.dalle import JointTransformer
+    with torch.device("meta"): model = JointTransformer(text_vocab, image_vocab, text, grid, dim, depth, dim // 64, "full")
+    return 12 * depth * dim ** 2, sum(p.numel() for p in model.parameters())
+
+def dvae_parameters():
+    """Parameters of OpenAI's dVAE at the released size: (encoder, decoder), built on the meta device."""
+    import torch
+    from t2i_course.parts.codebooks import PublishedDVAE
+    with torch.device("meta"): model = PublishedDVAE()
+    return tuple(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
+
+DALLE = Paper(
+    "dalle", "Zero-Shot Text-to-Image Generation", "Ramesh, Pavlov, Goh, Gray, Voss, Radford, Chen, Sutskever", 2021, "arXiv:2102.12092",
+    "A discrete VAE turns a picture into a grid of words from a learned vocabulary. Then text and picture are one sentence, and one transformer learns to go on writing it; "
+    "a judge, CLIP, picks the best of many tries.",
+    size=(Fact("transformer", "12 billion: 64 layers, width 3968, 62 heads of 64", "section 2.2, Appendix B"),
+          Fact("… its layers, in billions", 12.09, "arithmetic: 12 · 64 · 3968²", "checked", lambda: dalle_parameters()[0] / 1e9, 1e-3),
+          Fact("dVAE encoder, released", 53_786_240, "released code; built on the meta device", "checked", lambda: dvae_parameters()[0]),
+          Fact("dVAE decoder, released", 43_829_766, "released code; built on the meta device", "checked", lambda: dvae_parameters()[1]),
+          Fact("tokens", "up to 256 of text (vocabulary 16,384), 32 × 32 of the picture (vocabulary 8,192)", "section 2"),
+          Fact("shorter context than pixels, by", 192, "section 2; arithmetic: 256 · 256 · 3 / 32²", "checked", lambda: 256 * 256 * 3 / 32 ** 2),
+          Fact("training", "430,000 updates of 1,024; dVAE 3,000,000 of 512", "Appendices A.2, B.2")),
+    data=(Fact("pairs of picture and text", "250M from the web", "section 2.3"),
+          Fact("what it shares with the test sets", "21% of COCO's validation pictures, 12% of CUB's test pictures: removed for the scores", "section 3.2")),
+    tricks=(Fact("relaxation", "Gumbel-softmax, temperature 1 to 1/16 over 150,000 updates", "section 2.1, Appendix A.2"),
+            Fact("KL weight", "0 to 6.6 over 5,000 updates", "section 2.1, Appendix A.2"),
+            Fact("… per number of the picture", 0.0344, "arithmetic: 6.6 / 192", "checked", lambda: 6.6 / 192, 0.01),
+            Fact("likelihood of pixels", "logit-Laplace, pixels mapped to [0.1, 0.9]", "Appendix A.3"),
+            Fact("found important", "annealing; 1 × 1 convolutions where encoder and decoder meet; residual blocks that begin near the identity", "section 2.1"),
+            Fact("loss weights, text and picture", "1/8 and 7/8", "section 2.2"),
+            Fact("attention", "row, or column where (i − 2) mod 4 = 0; convolutional (11 × 11) in the last layer", "section 2.2, Appendix B.1"),
+            Fact("padding", "a learned token for each text position", "section 2.2"),
+            Fact("in 16 bits", "a gradient scale for each residual block", "section 2.4"),
+            Fact("drawing", "the best of N = 512 by CLIP, temperature 1", "section 2.6, section 3")),
+    results=(Fact("people: more realistic than DF-GAN / better match, COCO", "90.0% / 93.3%", "section 3.1"),
+             Fact("COCO FID", "within 2 of the best prior work; with blur, best by about 6. Plots only; later papers print 27 to 28", "section 3.1; GLIDE, Parti")))
+
+VQVAE = Paper(
+    "vq-vae", "Neural Discrete Representation Learning", "van den Oord, Vinyals, Kavukcuoglu", 2017, "arXiv:1711.00937",
+    "Round each vector that the encoder puts out to the nearest of K learned vectors. Rounding has no gradient, so hand the decoder's gradient straight to the encoder.",
+    size=(Fact("codes", 512, "section 4"), Fact("ImageNet 128 × 128 to", "32 × 32 codes", "section 4.2"),
+          Fact("smaller than the bytes, by", 42.7, "section 4.2: about 42.6; arithmetic", "checked", lambda: 128 * 128 * 3 * 8 / (32 * 32 * 9), 2e-3)),
+    tricks=(Fact("loss", "log p(x given e) + ‖sg[z] − e‖² + β ‖z − sg[e]‖²", "eq. 3"), Fact("β", "0.25; 0.1 to 2.0 hardly matters", "section 3.2"),
+            Fact("codes as running means", "decay 0.99", "appendix A.1")),
+    results=(Fact("CIFAR-10 bits a dimension: VQ-VAE / VAE / VIMCO", "4.67 / 4.51 / 5.14", "section 4.1"),))
+
+DALLE_MINI = Paper(
+    "dalle-mini", "DALL·E mini and mega", "Dayma, Patil, Cuenca, Saifullah, Abraham, Lê Khắc, Melas, Ghosh", 2021, "github.com/borisdayma/dalle-mini",
+    "The same idea as translation: an encoder reads the caption in both directions, a decoder translates it into 256 tokens of a VQGAN.",
+    size=(Fact("mini", "12 + 12 layers, width 1024, 16 heads; 437M", "released configuration"), Fact("mega", "24 + 24 layers, width 2048, 32 heads; 2.6B", "released configuration")),
+    data=(Fact("mini's training", "about 15M pairs, 3 days on a TPU v3-8", "project report"),),
+    tricks=(Fact("super conditioning", "logits of the empty prompt, plus s times what the caption adds", "released code"),
+            Fact("mega's blocks", "gated MLP, LayerNorm before and after, no biases", "released code")))
+
+# %% ../../nbs/tools/papers.ipynb #c045
+PAPERS = {p.key: p for p in (SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG, CLIP, GLIDE, SR3, PALETTE, CDM, DALLE, VQVAE, DALLE_MINI)}
 
 def card(key):
     """The card of a paper: `card("ddpm")` as the last line of a cell shows it. Raises ValueError for an unknown key."""

@@ -15,21 +15,21 @@ from .command import Failed, check_writable, number
 from .evaluation import SYSTEMS, digest_of, find_system, load_system, pick_device, read_card
 
 # %% ../../nbs/tools/trainer.ipynb #c004
-def load_data(file: str | None, size: int, progress: bool = True):
-    """The training pictures: from a file written by `t2i data`, or rendered here. Raises ValueError for a file that does not fit."""
+def load_data(file: str | None, size: int, also: int | None = None, progress: bool = True):
+    """The training pictures: from a file written by `t2i data`, or rendered here at `size`. Raises ValueError for a file of another size than these two."""
     from t2i_course.parts.data import CaptionedImages, training_set
     if file is None: return training_set(size, progress=progress)
     data = CaptionedImages.load(file)
-    if data.size != size: raise ValueError(f"{file} holds pictures of {data.size} pixels and this system draws {size}; make another with: t2i data --size {size} --out FILE")
+    if data.size not in (size, also): raise ValueError(f"{file} holds pictures of {data.size} pixels and this system draws {size}; make another with: t2i data --size {size} --out FILE")
     if any(s != "train" for s in data.splits): data = data.split("train")
     return data
 
 # %% ../../nbs/tools/trainer.ipynb #c005
-def size_of(cls: type) -> int:
-    """Side of the pictures that a new system of this class learns from: its `image_size`, or its constructor's, or 32."""
+def size_of(cls: type, name: str = "image_size") -> int | None:
+    """The side of pictures that a class calls `name`: its attribute, or its constructor's default, or None."""
     from inspect import signature
-    given = signature(cls).parameters.get("image_size")
-    return next((s for s in (getattr(cls, "image_size", None), getattr(given, "default", None)) if isinstance(s, int)), 32)
+    given = signature(cls).parameters.get(name)
+    return next((s for s in (getattr(cls, name, None), getattr(given, "default", None)) if isinstance(s, int)), None)
 
 # %% ../../nbs/tools/trainer.ipynb #c006
 def describe(data) -> str:
@@ -102,7 +102,7 @@ def train_command(args) -> int:
         model, start = load_system(start), find_system(start)[1]
         if type(model) is not cls: raise ValueError(f"{start} holds a {type(model).__name__}, not a {cls.__name__}; start from another folder")
     if args.data is None: print("reading the training pictures; the first time they are rendered, which takes a minute", file=sys.stderr)
-    data = load_data(args.data, model.image_size if start else size_of(cls))
+    data = load_data(args.data, model.image_size if start else size_of(cls) or 32, size_of(cls, "base_size") if args.stage else None)
     if not start: model = cls.create(data.captions)
     model.eval().to(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device)      # also the stages that are not trained now
     save = exporter(export, model, system.weights, recipes, start, preset=args.preset, trained_on=describe(data), machine=machine(device),
