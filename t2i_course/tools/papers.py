@@ -351,9 +351,9 @@ CLIP = Paper(
 def glide_parameters(part, inpaint=False):
     """Parameters of the released GLIDE (filtered): "base" or "upsampler", its text transformer included."""
     import torch
-    from t2i_course.glide import WordTower, published
-    from t2i_course.parts.adm import ADMUNet
-    config = published(inpaint=inpaint)
+    from t2i_course.glide import WordTower
+    from t2i_course.parts.adm import ADMUNet, glide_config
+    config = glide_config(inpaint=inpaint)
     text = config["text" if part == "base" else "up_text"]
     with torch.device("meta"): parts = WordTower(**text), ADMUNet(vector_dim=text["dim"], token_dim=text["dim"], **config[part])
     return sum(p.numel() for part in parts for p in part.parameters())
