@@ -19,6 +19,10 @@ $(VENV)/.dev: $(SETUP_FILES)
 	@sh scripts/setup.sh $(VENV) dev
 	@touch $@
 
+$(VENV)/.parity: $(VENV)/.dev
+	@sh scripts/setup.sh $(VENV) parity
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.dev
 	@sh scripts/setup.sh $(VENV) bench
 	@touch $@
@@ -29,7 +33,7 @@ lab: $(VENV)/.dev
 	$(BIN)/python -m jupyterlab --port=$(PORT) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb \
 		--ContentsManager.pre_save_hook=nbdev.clean.clean_jupyter $(LABFLAGS)
 
-test: $(VENV)/.dev
+test: $(VENV)/.parity
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -v -rs --durations=10 $(TESTS)
 
 docs: $(VENV)/.dev

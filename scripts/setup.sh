@@ -48,12 +48,24 @@ else
     step 1/3 "virtual environment in $venv is there"
 fi
 
-step 2/3 "installing the course and its tools (.[$extra]): some minutes and 1.5 GB the first time, seconds afterwards"
+case $extra in
+    dev) cost="some minutes and 1.5 GB the first time, seconds afterwards" ;;
+    parity) cost="the reference implementations for the tests, about 100 MB the first time" ;;
+    *) cost="a minute or so the first time" ;;
+esac
+step 2/3 "installing the course and its tools (.[$extra]): $cost"
 log=$venv/pip.log
 rm -f "$log"
 # --log keeps a copy to read when pip fails; the terminal still shows its progress bars
 # shellcheck disable=SC2086
-if ! "$venv/bin/python" -m pip --disable-pip-version-check --log "$log" install ${PIP_ARGS:-} -c constraints.txt -e ".[$extra]"; then
+pip_install() { "$venv/bin/python" -m pip --disable-pip-version-check --log "$log" install ${PIP_ARGS:-} -c constraints.txt "$@"; }
+# the authors' own code, for the parity notebooks: without its dependencies, some of which no longer install
+references() {
+    [ "$extra" = parity ] || return 0
+    # shellcheck disable=SC2046
+    pip_install --no-deps $("$venv/bin/python" -c "from configparser import ConfigParser as P; p = P(delimiters='='); p.read('settings.ini'); print(p['DEFAULT']['references'])")
+}
+if ! { pip_install -e ".[$extra]" && references; }; then
     again="Run the same command again: what was downloaded is kept."
     if grep -q 'No space left on device' "$log" || [ "$(free_mb "$venv")" -lt 200 ]; then
         stop "the disk is full ($(free_mb "$venv") MB free where $venv is)." \

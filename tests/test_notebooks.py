@@ -3,6 +3,7 @@
 T2I_FLAGS="slow cuda" also runs the cells with these flags; T2I_NB_TIMEOUT is the limit in seconds.
 """
 import os
+import re
 import subprocess
 import sys
 
@@ -21,7 +22,10 @@ def test_notebook(notebook):
     limit = int(os.environ.get("T2I_NB_TIMEOUT", 600))
     cmd = [sys.executable, "-c", RUN, str(notebook), os.environ.get("T2I_FLAGS", "")]
     done = subprocess.run(cmd, cwd=cfg.config_path, env=env, capture_output=True, text=True, timeout=limit)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    said = done.stdout + done.stderr
+    if done.returncode and notebook.parent.name == "parity" and (missing := re.search(r"MissingReference: (.*)", said)):
+        pytest.skip(missing[1])
+    assert done.returncode == 0, said[-6000:]
 
 
 def test_notebooks_are_found():

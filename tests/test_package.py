@@ -33,7 +33,7 @@ def test_pyproject_agrees_with_settings():
 
 def test_constraints_pin_what_make_installs():
     pins = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
-    for name in (settings["requirements"] + " " + settings["dev_requirements"]).split():
+    for name in (settings["requirements"] + " " + settings["dev_requirements"] + " " + settings["parity_requirements"]).split():
         name = name.split(">")[0].split("=")[0].lower().replace("_", "-")
         assert name in pins | {"setuptools"}, f"constraints.txt does not pin {name}"
 
