@@ -18,10 +18,11 @@ from torch import nn, Tensor
 import torch.nn.functional as F
 from .diffusion import Schedule, q_sample, to_x0
 from .ddpm import Denoiser, diffusion_loss, ddim, dpm_solver_pp_2m, ancestral, step_indices
-from .clip import TextTransformer, published_names
+from .clip import TextTransformer
 from .guidance import classifier_free, draw_times, drop_condition
 from .parts.autoencoder import DIFFUSERS_AUTOENCODER, KLAutoencoder, VQAutoencoder
 from .parts.checkpoints import load_strictly
+from .parts.clip_names import published_names
 from .parts.perception import EdgeFeatures, PatchDiscriminator, adaptive_weight, adversarial_losses, perceptual_distance
 from .parts.published import fetch, read_published, rename
 from .parts.sd_unet import DIFFUSERS_UNET, SDUNet

@@ -6,7 +6,7 @@ Docs: https://t2i-course.github.io/t2i_course/parts/autoencoder.html.md"""
 
 # %% auto #0
 __all__ = ['RES_AT', 'DIFFUSERS_AUTOENCODER', 'ResidualBlock', 'GridAttention', 'middle', 'Encoder', 'Decoder', 'Posterior',
-           'Autoencoder', 'KLAutoencoder', 'VectorQuantizer', 'VQAutoencoder', 'table_lines', 'as_matrix']
+           'Autoencoder', 'KLAutoencoder', 'VQAutoencoder', 'table_lines', 'as_matrix']
 
 # %% ../../nbs/parts/autoencoder.ipynb #c002
 import re
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
+from .codebooks import VectorQuantizer
 from .transformer import attention
 
 # %% ../../nbs/parts/autoencoder.ipynb #c003
@@ -159,45 +160,15 @@ class KLAutoencoder(Autoencoder):
         return q.sample(generator), q.kl()
 
 # %% ../../nbs/parts/autoencoder.ipynb #c006
-class VectorQuantizer(nn.Module):
-    """Each cell's vector is replaced by the nearest of `codes` learned ones (van den Oord 2017, eqs. 1 to 3). z: (B, c, h, w).
-
-    The gradient skips the choice (straight-through). The price, a mean over the vector's numbers, draws codes to vectors and, with weight `beta`,
-    vectors to codes. Source of beta = 0.25 and of the start: taming-transformers, `VectorQuantizer2`.
-    """
-    def __init__(self, codes: int, dim: int, beta: float = 0.25):
-        super().__init__()
-        self.beta, self.codes = beta, nn.Embedding(codes, dim)
-        nn.init.uniform_(self.codes.weight, -1 / codes, 1 / codes)
-
-    def ids(self, z: Tensor) -> Tensor:
-        """Number of the nearest code of each cell. (B, c, h, w) -> (B, h, w) int64."""
-        flat = z.movedim(1, -1).flatten(0, 2).float()
-        book = self.codes.weight.float()
-        nearest = (book.square().sum(1) - 2 * flat @ book.T).argmin(1)         # |z|^2 is the same for all codes
-        return nearest.reshape(len(z), *z.shape[2:])
-
-    def lookup(self, ids: Tensor) -> Tensor:
-        """Codes by number. (B, h, w) int64 -> (B, c, h, w). ValueError for numbers outside the codebook."""
-        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.codes.num_embeddings:
-            raise ValueError(f"code numbers must lie in 0 .. {self.codes.num_embeddings - 1}, got {int(ids.min())} .. {int(ids.max())}")
-        return self.codes(ids).movedim(-1, 1)
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(quantised (B, c, h, w), price (B,))."""
-        q = self.lookup(self.ids(z))
-        price = (q - z.detach()).square() + self.beta * (q.detach() - z).square()
-        return z + (q - z).detach(), price.float().flatten(1).mean(1)
-
-
 class VQAutoencoder(Autoencoder):
     """First stage with a codebook (Rombach 2022, appendix G, "VQ-reg."; VQGAN). Diffusion works on z before the codebook; `decode` quantises first.
 
-    `VQAutoencoder()` has the size of latent diffusion's vq-f4: 8192 codes of 3 numbers.
+    `VQAutoencoder()` has the size of latent diffusion's vq-f4: 8192 codes of 3 numbers, which learn by gradient; with a `decay`, by running means.
     """
-    def __init__(self, channels: tuple = (128, 256, 512), latent_channels: int = 3, codes: int = 8192, num_res: int = 2, patch: int = 1, attend: bool = True, groups: int = 32):
+    def __init__(self, channels: tuple = (128, 256, 512), latent_channels: int = 3, codes: int = 8192, num_res: int = 2, patch: int = 1, attend: bool = True, groups: int = 32,
+                 decay: float | None = None):
         super().__init__(channels, latent_channels, latent_channels, num_res, patch, attend, groups)
-        self.quantizer = VectorQuantizer(codes, latent_channels)
+        self.quantizer = VectorQuantizer(codes, latent_channels, decay)
 
     def encode(self, x: Tensor) -> Tensor:
         """z before the codebook. (B, 3, H, W) -> (B, c, H / f, W / f)."""
@@ -210,7 +181,7 @@ class VQAutoencoder(Autoencoder):
     def bottleneck(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """For training: z, which `decode` quantises, and the codebook's price, a sum over the latent as the KL is, (B,)."""
         z = self.features(x)
-        return z, self.quantizer(z)[1] * z[0].numel()
+        return z, (self.quantizer(z)[2] * z[0].numel()).expand(len(z))
 
 # %% ../../nbs/parts/autoencoder.ipynb #c008
 def table_lines(places: dict[str, str], parts: dict[str, str], *change) -> list[tuple]:
@@ -231,4 +202,4 @@ DIFFUSERS_AUTOENCODER = (table_lines(RES_AT, {"norm1": "norm1", "conv1": "conv1"
                                                                                    "query": "q", "key": "k", "value": "v", "proj_attn": "out"}, as_matrix)
     + table_lines({r"encoder\.down_blocks\.(\d+)\.downsamplers\.0": r"encoder.levels.\1.1", r"decoder\.up_blocks\.(\d+)\.upsamplers\.0": r"decoder.levels.\1.1"}, {"conv": "1"})
     + table_lines({"(encoder|decoder)": r"\1"}, {"conv_in": "first", "conv_norm_out": "norm", "conv_out": "last"})
-    + table_lines({"": ""}, {"quant_conv": "after_encoder", "post_quant_conv": "before_decoder"}) + [("quantize.embedding.weight", "quantizer.codes.weight")])
+    + table_lines({"": ""}, {"quant_conv": "after_encoder", "post_quant_conv": "before_decoder"}) + [("quantize.embedding.weight", "quantizer.codes")])
