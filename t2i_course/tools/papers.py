@@ -427,7 +427,7 @@ def dalle_parameters(depth=64, dim=3968, text_vocab=16_384, text=256, image_voca
 def dvae_parameters():
     """Parameters of OpenAI's dVAE at the released size: (encoder, decoder), built on the meta device."""
     import torch
-    from t2i_course.parts.codebooks import PublishedDVAE
+    from t2i_course.parts.openai_dvae import PublishedDVAE
     with torch.device("meta"): model = PublishedDVAE()
     return tuple(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
 
