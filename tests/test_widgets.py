@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from check_docs import NO_BROWSER, PICTURE, chromium
+from t2i_course.tools.ask import PAINT_ESM, Paint
+from t2i_course.tools.plots import png
 from t2i_course.tools.widgets import ESM, Player, Scrub
 
 SOLID = lambda r, g=0.0, b=0.0: np.broadcast_to(np.array([r, g, b], "float32")[:, None, None] * 2 - 1, (3, 8, 8))
@@ -129,3 +131,54 @@ def test_a_failing_fn_is_named_and_the_slider_lives_on(page):
     page.evaluate(DRAG, [4])
     page.wait_for_function("() => document.querySelector('output').textContent === '4'")
     assert widget.evaluate(PIXEL, [3, 3]) == [255, 0, 0, 255]
+
+
+BRUSH = """async ([state, answer]) => {                      // a kernel that answers every question with the same picture
+    const handlers = {}, log = window.log = []; state.picture = new DataView(Uint8Array.from(atob(state.picture), c => c.charCodeAt(0)).buffer);
+    const data = Uint8Array.from(atob(answer), c => c.charCodeAt(0));
+    const model = { get: k => state[k], off() {}, on: (event, f) => { handlers[event] = f; }, send: (message, _, buffers) => {
+        log.push([message.text, [...new Uint8Array(buffers[0])]]);
+        setTimeout(() => handlers['msg:custom']({ view: message.view, seq: message.seq, text: message.text }, [new DataView(data.buffer)]), 20);
+    } };
+    const module = await import(URL.createObjectURL(new Blob([window.esm], { type: 'text/javascript' })));
+    await module.default.render({ model, el: document.getElementById('here') });
+}"""
+ANSWER = "(e, [x, y]) => [...e.querySelector('.answer').getContext('2d').getImageData(x, y, 1, 1).data]"
+
+
+def brush():
+    """Paint over a black picture of 8 px; each example's answer is a colour."""
+    left = np.zeros((8, 8)); left[:, :4] = 1
+    return Paint(SOLID(0), lambda mask, text: SOLID(*{"red": (1,), "green": (0, 1), "blue": (0, 0, 1)}[text]), [(left, "red"), (1 - left, "green")], title="Brush", size=64)
+
+
+def test_a_mask_is_painted_with_the_mouse_and_sent_with_the_words(page):
+    paint = brush()
+    state = {k: getattr(paint, k) for k in ("css", "title", "caption", "examples", "size", "scale", "live")}
+    state |= {k: [base64.b64encode(v).decode() for v in getattr(paint, k)] for k in ("masks", "frames")} | {"picture": base64.b64encode(paint.picture).decode()}
+    page.set_content("<div id=here></div>")
+    page.evaluate("esm => { window.esm = esm; }", PAINT_ESM)
+    page.evaluate(BRUSH, [state, base64.b64encode(png(SOLID(0, 0, 1))).decode()])
+    widget = page.query_selector(".t2i-paint")
+    assert widget.evaluate(ANSWER, [3, 3]) == [255, 0, 0, 255] and widget.query_selector(".brush").get_attribute("data-painted") == "32"
+    widget.query_selector(".bar button + button").click()
+    box = widget.query_selector(".brush").bounding_box()                      # 64 screen pixels for 8
+    page.mouse.move(box["x"] + 4, box["y"] + 20); page.mouse.down(); page.mouse.move(box["x"] + 60, box["y"] + 20); page.mouse.up()
+    page.mouse.move(box["x"] + 4, box["y"] + 60)                              # the button is up: nothing is painted
+    page.fill("input[type=text]", "blue")
+    widget.query_selector(".bar button").click()
+    page.wait_for_function("() => document.querySelector('.answer').dataset.drawn === '2'")
+    (text, mask), = page.evaluate("() => window.log")
+    rows = np.array(mask).reshape(8, 8)
+    assert text == "blue" and rows[2].all() and not rows[5:].any()            # one stroke, without gaps
+    assert widget.evaluate(ANSWER, [3, 3]) == [0, 0, 255, 255]
+
+
+def test_a_stored_brush_shows_its_examples(page):
+    page.set_content(brush().html())
+    widget = page.wait_for_selector(".t2i-paint")
+    assert widget.evaluate(ANSWER, [3, 3]) == [255, 0, 0, 255]
+    widget.query_selector(".chips button:nth-child(2)").click()
+    page.wait_for_function("() => document.querySelector('.answer').dataset.drawn === '2'")
+    assert widget.evaluate(ANSWER, [3, 3]) == [0, 255, 0, 255] and widget.query_selector(".bar button").is_disabled()
+    assert page.input_value("input[type=text]") == "green"
