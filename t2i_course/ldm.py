@@ -285,7 +285,7 @@ class StableDiffusion(LatentDiffusion):
         self.autoencoder, self.unet, self.text = KLAutoencoder(**autoencoder), SDUNet(**unet), TextTransformer(**text, embed=text["dim"])
         self.text.project = nn.Identity()                              # the U-Net reads every token's state, not CLIP's one vector
         self.register_buffer("shift", torch.zeros(self.autoencoder.latent_channels, 1, 1)), self.register_buffer("scale", torch.tensor(scale))
-        self.schedule = Schedule.scaled_linear()
+        with torch.device("cpu"): self.schedule = Schedule.scaled_linear()         # also where the networks are only counted, on the meta device
 
     @property
     def stages(self) -> dict[str, Stage]:
