@@ -6,20 +6,19 @@ Docs: https://t2i-course.github.io/t2i_course/readings/glide.html.md"""
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'WordTower', 'learned_variance', 'hybrid_loss', 'ancestral_learned', 'prediction_of', 'guided_prediction',
-           'holding', 'uneven_times', 'NoisyEyes', 'NoisyCLIP', 'GLIDE']
+           'holding', 'NoisyEyes', 'NoisyCLIP', 'uneven_times', 'GLIDE']
 
 # %% ../nbs/readings/06_glide.ipynb #c003
-import math
+import math, torch
 from pathlib import Path
-from typing import Callable, Iterator
-import torch
+from typing import Iterator
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .clip import VisionTransformer, contrastive_loss, meaning
 from .diffusion import Schedule, at, q_sample, q_posterior, to_x0
 from .ddpm import Denoiser, TARGETS, ddim, decoder_nll, dpm_solver_pp_2m, predict_x0, step_indices, transitions
 from .guidance import classifier_guidance, draw_times, drop_condition, spread_null
-from .parts.adm import GLIDE_FILES, ADMUNet, glide_config, load_glide
+from .parts.adm import ADMUNet, glide_config, glide_file, load_glide
 from .parts.degrade import random_holes, soften
 from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts
 from .parts.text import Tokenizer
@@ -45,13 +44,13 @@ class WordTower(nn.Module):
         states = self.tower(torch.where(mask[..., None], self.words(ids) + self.places, self.padding))
         return {"tokens": states, "vector": states[:, -1]}
 
-# %% ../nbs/readings/06_glide.ipynb #c019
+# %% ../nbs/readings/06_glide.ipynb #c023
 def learned_variance(v: Tensor, beta: Tensor, beta_tilde: Tensor) -> Tensor:
     """sigma^2 between its two bounds (Improved DDPM, eq. 15): exp(w log beta + (1 - w) log beta_tilde) with w = (v + 1) / 2, so v in [-1, 1]. Shapes broadcast."""
     w = (v + 1) / 2
     return torch.exp(w * beta.log() + (1 - w) * beta_tilde.log())
 
-# %% ../nbs/readings/06_glide.ipynb #c024
+# %% ../nbs/readings/06_glide.ipynb #c028
 def hybrid_loss(network: Denoiser, schedule: Schedule, x_0: Tensor, cond=None, kind: str = "eps", t: Tensor | None = None, noise: Tensor | None = None,
                 weight: Tensor | None = None, most: float = math.inf) -> dict[str, Tensor]:
     """L_hybrid = L_simple + 0.001 L_vlb (Improved DDPM, eq. 16) for a network that predicts `kind` and, in as many channels again, v of the variance.
@@ -80,7 +79,7 @@ def hybrid_loss(network: Denoiser, schedule: Schedule, x_0: Tensor, cond=None, k
     vlb = terms.flatten(1).mean(1) / math.log(2)
     return {"loss": simple + schedule.T / 1000 * vlb.clamp(max=most), "simple": simple.detach(), "vlb": vlb.detach()}
 
-# %% ../nbs/readings/06_glide.ipynb #c030
+# %% ../nbs/readings/06_glide.ipynb #c034
 def ancestral_learned(network: Denoiser, schedule: Schedule, x_T: Tensor, cond=None, *, kind: str = "eps", num_steps: int = 100, times: list[int] | None = None,
                       generator: torch.Generator | None = None, clip: bool = True) -> Iterator[Step]:
     """Ancestral sampling with the learned variance (Improved DDPM, sec. 3.1 and 4). network: (x_t, t, cond) -> (B, 2C, H, W), prediction and v. x_T: (B, C, H, W)."""
@@ -99,11 +98,10 @@ def ancestral_learned(network: Denoiser, schedule: Schedule, x_T: Tensor, cond=N
             x = x + sigma2.sqrt() * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         yield Step(i, len(steps), s, x, x0_hat)
 
-# %% ../nbs/readings/06_glide.ipynb #c039
+# %% ../nbs/readings/06_glide.ipynb #c042
 def prediction_of(network: Denoiser) -> Denoiser:
     """A network without its variance channels: a denoiser as the samplers of reading 2 take it."""
     return lambda x_t, t, cond=None: network(x_t, t, cond).chunk(2, dim=1)[0]
-
 
 def guided_prediction(network: Denoiser, scale: float, null_cond: dict[str, Tensor]) -> Denoiser:
     """Classifier-free guidance of the prediction; the variance stays the conditional one, as in the released code. (x_t, t, cond) -> (B, 2C, H, W)."""
@@ -116,7 +114,6 @@ def guided_prediction(network: Denoiser, scale: float, null_cond: dict[str, Tens
         return torch.cat([p_null + scale * (p - p_null), v], dim=1)
     return guided
 
-
 def holding(network: Denoiser, schedule: Schedule, kind: str, picture: Tensor, keep: Tensor) -> Denoiser:
     """A network that predicts x0, and predicts the known picture where keep is 1: (x_t, t, cond) -> (B, 2C, H, W). picture: (B, 3, H, W), keep: (B, 1, H, W)."""
     def held(x_t, t, cond):
@@ -124,19 +121,7 @@ def holding(network: Denoiser, schedule: Schedule, kind: str, picture: Tensor, k
         return torch.cat([torch.lerp(to_x0(schedule, x_t, t, prediction, kind), picture, keep), v], dim=1)
     return held
 
-# %% ../nbs/readings/06_glide.ipynb #c042
-def uneven_times(T: int = 1000, counts: tuple[int, ...] = (10, 10, 3, 2, 2)) -> list[int]:
-    """Falling time indices, counts[k] of them spread evenly over the k-th of equal parts of 0 .. T-1, the cleanest part first: GLIDE's 27 steps (its released code).
-
-    As in the released "fast27", the very first step is taken two indices late, where x_0 can be told from noise.
-    """
-    edges = [k * T // len(counts) for k in range(len(counts) + 1)]
-    for k, (low, high) in enumerate(zip(edges, edges[1:])):
-        if not 1 <= counts[k] <= high - low: raise ValueError(f"part {k} has {high - low} times and was to give {counts[k]}; change counts or T")
-    times = [low + round(i * (high - low - 1) / max(1, n - 1)) for low, high, n in zip(edges, edges[1:], counts) for i in range(n)]
-    return sorted(set(times) - {T - 1} | {max(0, T - 3)}, reverse=True)
-
-# %% ../nbs/readings/06_glide.ipynb #c049
+# %% ../nbs/readings/06_glide.ipynb #c045
 class NoisyEyes(VisionTransformer):
     """CLIP's image tower for noised pictures: the time takes the place of the class token, as in GLIDE's noised CLIP. x_t: (B, 3, H, W), t: (B,) -> (B, embed)."""
     def tokens(self, x: tuple[Tensor, Tensor]) -> Tensor:
@@ -147,7 +132,6 @@ class NoisyEyes(VisionTransformer):
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         return self.project(self.tower(self.tokens((x_t, t)))[:, 0])
-
 
 class NoisyCLIP(nn.Module):
     """A CLIP that sees noised pictures: `NoisyEyes` beside a head on a caption's vector. forward: x_t, t, vector (B, text_dim) -> logit (B,) of pair i with i."""
@@ -170,25 +154,19 @@ class NoisyCLIP(nn.Module):
         image, text = self.features(x_t, t, vector)
         return self.scale * (image * text).sum(-1)
 
-# %% ../nbs/readings/06_glide.ipynb #c052
-SAMPLERS = {"ddim": ddim, "dpm++": dpm_solver_pp_2m}
+# %% ../nbs/readings/06_glide.ipynb #c048
+def uneven_times(T: int = 1000, counts: tuple[int, ...] = (10, 10, 3, 2, 2)) -> list[int]:
+    """Falling time indices, counts[k] of them spread evenly over the k-th of equal parts of 0 .. T-1, the cleanest part first: GLIDE's 27 steps ("fast27" of its
+    released code, where the very first step is taken two indices late)."""
+    edges = [k * T // len(counts) for k in range(len(counts) + 1)]
+    for k, (low, high) in enumerate(zip(edges, edges[1:])):
+        if not 1 <= counts[k] <= high - low: raise ValueError(f"part {k} has {high - low} times and was to give {counts[k]}; change counts or T")
+    times = [low + round(i * (high - low - 1) / max(1, n - 1)) for low, high, n in zip(edges, edges[1:], counts) for i in range(n)]
+    return sorted(set(times) - {T - 1} | {max(0, T - 3)}, reverse=True)
 
-class GLIDE(TextToImage):
-    """Text-guided diffusion with an upsampler, inpainting and CLIP guidance (Nichol et al. 2021).
-
-    config: `tokenizer` (JSON text), `text` (arguments of WordTower), `base` and `upsampler` (of ADMUNet), `up_text` (WordTower of the upsampler, None: the base's is
-    shared), `clip` (of NoisyCLIP, None: none), `base_size` and `image_size` (pixels), `kind` (what both networks predict), `p_null` (share of captions emptied),
-    `time_shift` (how far the base's training leans to noisy times), `crop` (side that the upsampler is trained on), `guidance`, `num_steps`, `sampler`: defaults for drawing.
-    """
-    RECIPES = {"gpu": {"base": Recipe(steps=30_000, batch_size=512, lr=1.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
-                       "upsampler": Recipe(steps=8_000, batch_size=256, lr=1.5e-3, optimizer="muon", warmup=200, decay=6_000, ema=0.999, precision="bf16", compile=True, save_every=1_000),
-                       "inpaint": Recipe(steps=6_000, batch_size=512, lr=7e-4, optimizer="muon", warmup=200, decay=5_000, ema=0.999, precision="bf16", compile=True, save_every=1_000),
-                       "noisy_clip": Recipe(steps=6_000, batch_size=1024, lr=1.5e-3, optimizer="muon", warmup=200, decay=5_000, ema=0.999, precision="bf16", save_every=1_000)},
-               "cpu": {"base": Recipe(steps=3_200, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=100, decay=2_200, ema=0.997, precision="bf16", save_every=200),
-                       "upsampler": Recipe(steps=1_400, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=50, decay=1_100, ema=0.99, precision="bf16", save_every=200),
-                       "inpaint": Recipe(steps=600, batch_size=48, lr=7e-4, optimizer="muon", warmup=50, decay=500, ema=0.99, precision="bf16", save_every=100),
-                       "noisy_clip": Recipe(steps=1_000, batch_size=256, lr=1.5e-3, optimizer="muon", warmup=50, decay=800, ema=0.99, precision="bf16", save_every=200)}}
-
+# %% ../nbs/readings/06_glide.ipynb #c056
+class _Networks(TextToImage):
+    """GLIDE's networks and how they are fed; the arguments are those of GLIDE."""
     def __init__(self, tokenizer: str, text: dict, base: dict, upsampler: dict, up_text: dict | None = None, clip: dict | None = None, base_size: int = 32, image_size: int = 64,
                  kind: str = "x0", p_null: float = 0.2, time_shift: float = 3.0, crop: int = 32, guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++"):
         super().__init__()
@@ -204,22 +182,6 @@ class GLIDE(TextToImage):
         self.upsampler = ADMUNet(vector_dim=up_dim, token_dim=up_dim, **upsampler)
         self.clip = NoisyCLIP(base_size, dim, **clip) if clip is not None else None
         self.schedule, self.up_schedule = Schedule.cosine(), Schedule.linear()
-
-    @classmethod
-    def create(cls, captions: list[str], **config) -> "GLIDE":
-        """A new, untrained model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments."""
-        base = dict(in_channels=7, channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
-        upsampler = dict(in_channels=6, channels=32, multipliers=(1, 1.5), depth=1, attention=(), middle=False, patch=2, groups=16, emb_dim=64)
-        sizes = dict(text=dict(length=32, dim=96, depth=3, heads=3), base=base, upsampler=upsampler, clip=dict(patch=4, dim=80, depth=3, heads=5, embed=80))
-        return cls(tokenizer=Tokenizer.from_captions(captions).to_str(), **(sizes | config))
-
-    @property
-    def stages(self) -> dict[str, nn.Module]:
-        """Base with its text tower, upsampler, the base once more with holes to fill, and the CLIP that sees noise."""
-        together = lambda *parts: nn.ModuleList([p for p in parts if p is not None])
-        stages = {"base": Stage(together(self.text, self.base), self.base_loss), "upsampler": Stage(together(self.up_text, self.upsampler), self.upsampler_loss),
-                  "inpaint": Stage(together(self.text, self.base), self.inpaint_loss)}
-        return stages | ({"noisy_clip": Stage(self.clip, self.clip_loss)} if self.clip is not None else {})
 
     def encode(self, captions: list[str]) -> dict[str, Tensor]:
         """Captions to {"ids": (B, length), "mask": (B, length)}, True for words. The empty caption, all padding, is the null condition."""
@@ -253,6 +215,9 @@ class GLIDE(TextToImage):
             return self.upsampler(torch.cat([x_t, known, enlarged], 1), t, **cond)
         return network
 
+# %% ../nbs/readings/06_glide.ipynb #c058
+class _Losses(_Networks):
+    """The losses of GLIDE's four stages."""
     def _loss(self, network: Denoiser, schedule: Schedule, x_0: Tensor, captions: list[str], tower: WordTower, shift: float) -> dict[str, Tensor]:
         """Mean L_hybrid with a share p_null of the captions emptied; x0's error is weighted by min(SNR + 1, 5)."""
         cond = tower(**drop_condition(self.encode(captions), self.encode([""]), self.p_null))
@@ -290,6 +255,41 @@ class GLIDE(TextToImage):
         keys = torch.tensor([meaning(c) for c in captions], device=x_0.device)
         with torch.autocast(x_0.device.type, enabled=False): loss, accuracy = contrastive_loss(image, text, self.clip.scale, keys)
         return {"loss": loss, "accuracy": accuracy}
+
+# %% ../nbs/readings/06_glide.ipynb #c060
+SAMPLERS = {"ddim": ddim, "dpm++": dpm_solver_pp_2m}
+
+class GLIDE(_Losses):
+    """Text-guided diffusion with an upsampler, inpainting and CLIP guidance (Nichol et al. 2021).
+
+    config: `tokenizer` (JSON text), `text` (arguments of WordTower), `base` and `upsampler` (of ADMUNet), `up_text` (WordTower of the upsampler, None: the base's is
+    shared), `clip` (of NoisyCLIP, None: none), `base_size` and `image_size` (pixels), `kind` (what both networks predict), `p_null` (share of captions emptied),
+    `time_shift` (how far the base's training leans to noisy times), `crop` (side that the upsampler is trained on), `guidance`, `num_steps`, `sampler`: defaults for drawing.
+    """
+    RECIPES = {"gpu": {"base": Recipe(steps=30_000, batch_size=512, lr=1.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
+                       "upsampler": Recipe(steps=8_000, batch_size=256, lr=1.5e-3, optimizer="muon", warmup=200, decay=6_000, ema=0.999, precision="bf16", compile=True, save_every=1_000),
+                       "inpaint": Recipe(steps=6_000, batch_size=512, lr=7e-4, optimizer="muon", warmup=200, decay=5_000, ema=0.999, precision="bf16", compile=True, save_every=1_000),
+                       "noisy_clip": Recipe(steps=6_000, batch_size=1024, lr=1.5e-3, optimizer="muon", warmup=200, decay=5_000, ema=0.999, precision="bf16", save_every=1_000)},
+               "cpu": {"base": Recipe(steps=3_200, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=100, decay=2_200, ema=0.997, precision="bf16", save_every=200),
+                       "upsampler": Recipe(steps=1_400, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=50, decay=1_100, ema=0.99, precision="bf16", save_every=200),
+                       "inpaint": Recipe(steps=600, batch_size=48, lr=7e-4, optimizer="muon", warmup=50, decay=500, ema=0.99, precision="bf16", save_every=100),
+                       "noisy_clip": Recipe(steps=1_000, batch_size=256, lr=1.5e-3, optimizer="muon", warmup=50, decay=800, ema=0.99, precision="bf16", save_every=200)}}
+
+    @classmethod
+    def create(cls, captions: list[str], **config) -> "GLIDE":
+        """A new, untrained model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments."""
+        base = dict(in_channels=7, channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
+        upsampler = dict(in_channels=6, channels=32, multipliers=(1, 1.5), depth=1, attention=(), middle=False, patch=2, groups=16, emb_dim=64)
+        sizes = dict(text=dict(length=32, dim=96, depth=3, heads=3), base=base, upsampler=upsampler, clip=dict(patch=4, dim=80, depth=3, heads=5, embed=80))
+        return cls(tokenizer=Tokenizer.from_captions(captions).to_str(), **(sizes | config))
+
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """Base with its text tower, upsampler, the base once more with holes to fill, and the CLIP that sees noise."""
+        together = lambda *parts: nn.ModuleList([p for p in parts if p is not None])
+        stages = {"base": Stage(together(self.text, self.base), self.base_loss), "upsampler": Stage(together(self.up_text, self.upsampler), self.upsampler_loss),
+                  "inpaint": Stage(together(self.text, self.base), self.inpaint_loss)}
+        return stages | ({"noisy_clip": Stage(self.clip, self.clip_loss)} if self.clip is not None else {})
 
     def _draw(self, prompts: list[str], generator: torch.Generator, guidance: float, num_steps: int, sampler: str, clip_guidance: float = 0.0, times: list[int] | None = None,
               begin: Tensor | None = None, picture: Tensor | None = None, keep: Tensor | None = None) -> Iterator[Step]:
@@ -393,10 +393,6 @@ class GLIDE(TextToImage):
         from t2i_course.parts.published import fetch, read_published
         model = cls(**glide_config(Path(fetch("openai-community/gpt2", "tokenizer.json")).read_text(encoding="utf8"), inpaint))
         for name, tower, network in (("base", model.text, model.base), ("upsample", model.up_text, model.upsampler)):
-            path = Path(folder) / f"{name}{'_inpaint' if inpaint else ''}.pt"
-            if not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                try: torch.hub.download_url_to_file(f"{GLIDE_FILES}/{path.name}", str(path))
-                except OSError as e: raise ValueError(f"cannot fetch {GLIDE_FILES}/{path.name} ({e}); get it elsewhere and put it into {folder}") from None
+            path = glide_file(folder, f"{name}{'_inpaint' if inpaint else ''}.pt")
             load_glide(tower, network, read_published(path), str(path))
         return model.to(device).eval()

@@ -6,11 +6,11 @@ Docs: https://t2i-course.github.io/t2i_course/parts/adm.html.md"""
 
 # %% auto #0
 __all__ = ['RESIZE', 'ADM', 'ADM_CLASSIFIERS', 'GLIDE_FILES', 'ADMBlock', 'ADMBody', 'ADMUNet', 'AttentionPool', 'ADMClassifier',
-           'by_head', 'adm_table', 'glide_table', 'load_glide', 'glide_config']
+           'by_head', 'adm_table', 'glide_table', 'load_glide', 'glide_file', 'glide_config']
 
 # %% ../../nbs/parts/adm.ipynb #c003
-import json, re
-import torch
+import json, re, torch
+from pathlib import Path
 from torch import nn, Tensor
 import torch.nn.functional as F
 from einops import rearrange
@@ -210,11 +210,22 @@ def load_glide(tower: nn.Module, network: ADMUNet, state: dict[str, Tensor], ori
 # %% ../../nbs/parts/adm.ipynb #c029
 GLIDE_FILES = "https://openaipublic.blob.core.windows.net/diffusion/dec-2021"
 
+def glide_file(folder: str | Path, name: str) -> Path:
+    """A released GLIDE file ("base.pt", "upsample_inpaint.pt", ...) in `folder`, fetched where it does not lie there. OpenAI states no digests for these files.
+
+    Raises ValueError where it cannot be fetched.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try: torch.hub.download_url_to_file(f"{GLIDE_FILES}/{name}", str(path))
+        except OSError as e: raise ValueError(f"cannot fetch {GLIDE_FILES}/{name} ({e}); get it elsewhere and put it into {folder}") from None
+    return path
+
 def glide_config(tokenizer: str | None = None, inpaint: bool = False) -> dict:
     """The released GLIDE (filtered) as arguments of reading 6's class. tokenizer: GPT-2's tokenizer.json as text; None for a stand-in where only shapes matter."""
     tokenizer = json.loads(tokenizer or Tokenizer.from_captions(["a"], 300).to_str())
-    tokenizer["normalizer"] = {"type": "Lowercase"}
-    # the words are those of GPT-2's byte-level BPE, on lower-cased captions
+    tokenizer["normalizer"] = {"type": "Lowercase"}                             # GPT-2's byte-level BPE, on lower-cased captions
     text = dict(vocab_size=50_257, length=128, dim=512, depth=16, heads=8)
     base = dict(in_channels=7 if inpaint else 3, channels=192, multipliers=(1, 2, 3, 4), depth=3, attention=(1, 2, 3))
     upsampler = dict(in_channels=10 if inpaint else 6, channels=192, multipliers=(1, 1, 2, 2, 4, 4), depth=2, attention=(3, 4, 5))
