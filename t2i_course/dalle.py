@@ -8,7 +8,7 @@ Docs: https://t2i-course.github.io/t2i_course/readings/dalle.html.md"""
 __all__ = ['KINDS', 'pad_by_place', 'attention_mask', 'paper_kinds', 'JointTransformer', 'choose', 'TokenStep', 'DALLE',
            'GatedMLP', 'BartAttention', 'BartBlock', 'DALLEMini']
 
-# %% ../nbs/readings/05_dalle.ipynb #c002
+# %% ../nbs/readings/05_dalle.ipynb #c003
 import math
 from functools import cached_property
 from typing import Iterator
@@ -23,13 +23,13 @@ from .parts.text import Tokenizer
 from .parts.training import Recipe
 from .parts.transformer import Cache, Transformer, attention, causal_mask
 
-# %% ../nbs/readings/05_dalle.ipynb #c003
+# %% ../nbs/readings/05_dalle.ipynb #c105
 def pad_by_place(ids: Tensor, vocab: int) -> Tensor:
     """Give the padding at place j the id vocab + j: a learned pad token for each text position (DALL-E, sec. 2.2). ids: (B, L) from Tokenizer.encode."""
     places = torch.arange(ids.shape[1], device=ids.device)
     return torch.where(ids == Tokenizer.pad, vocab + places, ids)
 
-# %% ../nbs/readings/05_dalle.ipynb #c004
+# %% ../nbs/readings/05_dalle.ipynb #c114
 KINDS = ("full", "row", "column", "conv")
 
 def attention_mask(kind: str, text: int, grid: int, kernel: int = 11) -> Tensor:
@@ -56,7 +56,7 @@ def paper_kinds(depth: int) -> list[str]:
     """DALL-E's attention for each layer i = 1 .. depth: column where (i - 2) mod 4 = 0, else row, and convolutional in the last."""
     return ["column" if (i - 2) % 4 == 0 else "row" for i in range(1, depth)] + ["conv"]
 
-# %% ../nbs/readings/05_dalle.ipynb #c005
+# %% ../nbs/readings/05_dalle.ipynb #c123
 class JointTransformer(nn.Module):
     """DALL-E's second stage: one causal transformer over text tokens, then image tokens row by row.
 
@@ -103,13 +103,14 @@ class JointTransformer(nn.Module):
 
     def loss(self, words: Tensor, codes: Tensor, text_weight: float = 1 / 8) -> dict[str, Tensor]:
         """Cross-entropy a token, 1/8 of it the text's and 7/8 the image's (DALL-E, sec. 2.2). words: (B, text), codes: (B, grid^2)."""
+        check_ids(words, self.text_vocab + self.text)
         check_ids(codes, self.image_vocab)
         h = self.run(self.embed(words, codes[:, :-1]))
         text = F.cross_entropy(F.linear(h[:, :self.text - 1], self.words.weight).flatten(0, 1).float(), words[:, 1:].flatten())
         image = F.cross_entropy(self.image_logits(h[:, self.text - 1:]).flatten(0, 1).float(), codes.flatten())
         return {"loss": text_weight * text + (1 - text_weight) * image, "text": text, "image": image}
 
-# %% ../nbs/readings/05_dalle.ipynb #c006
+# %% ../nbs/readings/05_dalle.ipynb #c134
 def choose(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Tensor:
     """Logits (..., V) to the probabilities that a token is drawn from: divided by the temperature, then all but the top_k likeliest removed, then all beyond
     the smallest set that holds top_p of the probability (Holtzman 2019). temperature 0: the likeliest alone."""
@@ -127,7 +128,7 @@ def choose(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, t
         p = torch.zeros_like(p).scatter(-1, where, best * (ahead < top_p * best.sum(-1, keepdim=True)))
     return p / p.sum(-1, keepdim=True)
 
-
+# %% ../nbs/readings/05_dalle.ipynb #c150
 class TokenStep(Step):
     """A step of an autoregressive sampler: token i of num_steps was drawn. t: tokens that are missing, less one (-1: none).
 
@@ -152,7 +153,7 @@ class TokenStep(Step):
         known = (torch.arange(self.num_steps, device=self.tokens.device) <= self.i).float().view(1, 1, grid, grid)
         return self.x0_hat * F.interpolate(known, self.x0_hat.shape[-2:])
 
-# %% ../nbs/readings/05_dalle.ipynb #c007
+# %% ../nbs/readings/05_dalle.ipynb #c152
 class DALLE(TextToImage):
     """DALL-E (Ramesh 2021) in small: a discrete VAE makes a picture 64 tokens, one transformer reads the caption and writes them.
 
@@ -221,6 +222,7 @@ class DALLE(TextToImage):
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Image tokens (B, grid^2) to pictures (B, 3, H, W) in [-1, 1]."""
+        if tokens.shape[1:].numel() != self.grid ** 2: raise ValueError(f"a picture is {self.grid ** 2} tokens, got {tuple(tokens.shape)}; write all of them first")
         return self.dvae.decode(tokens.view(-1, self.grid, self.grid))
 
     @torch.no_grad()
@@ -253,7 +255,7 @@ class DALLE(TextToImage):
             tokens[:, i] = torch.multinomial(p.cpu(), 1, generator=generator)[:, 0].to(self.device)
             yield TokenStep(i, total, tokens.clone(), p, self.decode)
 
-# %% ../nbs/readings/05_dalle.ipynb #c008
+# %% ../nbs/readings/05_dalle.ipynb #c168
 class GatedMLP(nn.Module):
     """DALL-E mini's MLP: a gated linear unit (Shazeer 2020) with a LayerNorm before and inside. (..., dim) -> (..., dim)."""
     def __init__(self, dim: int, hidden: int):
@@ -265,7 +267,7 @@ class GatedMLP(nn.Module):
         x = self.norm(x)
         return self.out(self.inner_norm(F.gelu(self.gate(x)) * self.value(x)))
 
-
+# %% ../nbs/readings/05_dalle.ipynb #c169
 class BartAttention(nn.Module):
     """x + norm(attention(norm(x))) without biases: a LayerNorm before and after (NormFormer, Shleifer 2021). Keys and values come from `split`."""
     def __init__(self, dim: int, heads: int):
@@ -292,7 +294,7 @@ class BartBlock(nn.Module):
         self.attend, self.mlp = BartAttention(dim, heads), GatedMLP(dim, hidden)
         self.cross = BartAttention(dim, heads) if cross else None
 
-
+# %% ../nbs/readings/05_dalle.ipynb #c170
 class DALLEMini(nn.Module):
     """The sequence-to-sequence way (Dayma 2021): an encoder reads the text in both directions, a decoder with cross-attention writes the image tokens.
 
@@ -319,6 +321,7 @@ class DALLEMini(nn.Module):
     def read(self, words: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """The text, once for all tokens: keys and values of each decoder block's cross-attention, and the mask (B, 1, 1, N)."""
         if words.shape[1] > self.text: raise ValueError(f"the encoder reads {self.text} tokens, got {words.shape[1]}; shorten the text")
+        check_ids(words, self.encoder.tokens.num_embeddings)
         mask, tower = (words != self.pad)[:, None, None], self.encoder
         x = tower.first_norm(tower.tokens(words) + tower.places.weight[:words.shape[1]])
         for block in tower.blocks:
@@ -331,6 +334,7 @@ class DALLEMini(nn.Module):
         """Logits after each of the codes (B, M), the first being the start token image_vocab: (B, M, image_vocab + 1). text: from `read`. With a cache: the new codes only."""
         tower, (kvs, mask), seen, new = self.decoder, text, len(cache) if cache is not None else 0, codes.shape[1]
         if seen + new > self.image: raise ValueError(f"the decoder writes {self.image} tokens, got {seen + new}")
+        check_ids(codes, self.image_vocab + 1)
         x = tower.first_norm(tower.tokens(codes) + tower.places.weight[seen:seen + new])
         for i, (block, kv) in enumerate(zip(tower.blocks, kvs)):
             x = block.cross(block.attend(x, None, causal_mask(new, seen, x.device), cache, i), kv, mask)
