@@ -8,11 +8,11 @@ Docs: https://t2i-course.github.io/t2i_course/tools/browser.html.md"""
 __all__ = ['BROWSER_CSS', 'BROWSER_ESM', 'CodebookBrowser']
 
 # %% ../../nbs/tools/browser.ipynb #c002
-import base64, hashlib, html, json, re
-import anywidget, traitlets
+import traitlets
 import numpy as np
-from .plots import data_url, png, tile, to_picture
-from .widgets import CSS, live_kernel
+from .ask import _Stored
+from .plots import png, tile, to_picture
+from .widgets import CSS
 
 # %% ../../nbs/tools/browser.ipynb #c004
 BROWSER_CSS = CSS + """
@@ -80,7 +80,7 @@ export default { render };
 """
 
 # %% ../../nbs/tools/browser.ipynb #c005
-class CodebookBrowser(anywidget.AnyWidget):
+class CodebookBrowser(_Stored):
     """Click a code of a codebook and see where pictures use it; click a cell of a picture and see its code.
 
     codes: (K, 3, p, p) each code's patch; pictures: (N, 3, S, S); ids: (N, h, h) the pictures' tokens below K; captions: N strings. order: the codes as
@@ -107,19 +107,4 @@ class CodebookBrowser(anywidget.AnyWidget):
 
     def html(self):
         """The widget as self-contained HTML: no kernel, no other file, the same bytes every time."""
-        state = {k: getattr(self, k) for k in ("css", "title", "caption", "order", "captions", "cols", "per_row", "patch", "size", "grid", "zoom", "start")}
-        state |= {k: base64.b64encode(getattr(self, k)).decode() for k in ("codes", "pictures", "ids")}
-        name = "t2i" + hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:10]
-        run = BROWSER_ESM.replace("export default { render };", "") + (
-            f"\nfor (const el of document.querySelectorAll('[data-t2i=\"{name}\"]:not([data-ready])')) {{ el.dataset.ready = '1'; render({{ el, model: {{ get: k => STATE[k] }} }}); }}")
-        module = re.sub(r"\n\s*\n", "\n", run)                                  # an empty line would end the HTML for markdown
-        script = "const STATE = " + json.dumps(state).replace("<", "\\u003c") + ";" + module
-        return (f'<div data-t2i="{name}"><img alt="{html.escape(self.title)}" style="max-width:100%;image-rendering:pixelated" src="{data_url(self.codes)}"></div>\n'
-                f'<script type="module">{script}</script>')
-
-    def _repr_mimebundle_(self, **kwargs):
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        data = dict(data) | {"text/html": self.html(), "text/plain": f"CodebookBrowser({self.title})"}
-        if not live_kernel(): data.pop("application/vnd.jupyter.widget-view+json", None)      # without its kernel: "model not found"
-        return data, metadata
+        return self._page(("css", "title", "caption", "order", "captions", "cols", "per_row", "patch", "size", "grid", "zoom", "start", "codes", "pictures", "ids"), self.codes)
