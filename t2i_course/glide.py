@@ -319,7 +319,8 @@ class GLIDE(_Losses):
         network, kind = self.at_upsampler(low.clamp(-1, 1), None if picture is None else torch.cat([picture * keep, keep], 1)), self.kind
         if picture is not None: network, kind = holding(network, self.up_schedule, kind, picture, keep), "x0"
         cond = self.up_text(**ids) if self.up_text else cond
-        for step in ddim(prediction_of(network), self.up_schedule, x_T, cond, kind=kind, times=uneven_times(self.up_schedule.T)):
+        times = uneven_times(self.up_schedule.T)[:-1] + [10 if self.kind == "x0" else 0]          # trained for minutes, a network has hardly met t < 5: see "Break it"
+        for step in ddim(prediction_of(network), self.up_schedule, x_T, cond, kind=kind, times=times):
             yield Step(before + step.i, before + step.num_steps, step.t, step.x, step.x0_hat)
 
     def _checked(self, guidance: float | None, num_steps: int | None, sampler: str | None, seed: int, clip_guidance: float = 0.0) -> dict:
