@@ -7,7 +7,7 @@ Docs: https://t2i-course.github.io/t2i_course/readings/clip.html.md"""
 # %% auto #0
 __all__ = ['TONES', 'PEOPLE', 'PERSON', 'meaning', 'another', 'wrong_claim', 'near_miss', 'Gather', 'processes', 'gather',
            'contrastive_loss', 'block_at', 'read_at', 'VisionTransformer', 'TextTransformer', 'augment', 'tags_of',
-           'retell', 'CLIP', 'zero_shot', 'retrieval']
+           'retell', 'CLIP', 'retrieval', 'zero_shot']
 
 # %% ../nbs/readings/04_clip.ipynb #c003
 import hashlib, random, re
@@ -27,7 +27,7 @@ from .parts.text import Tokenizer
 from .parts.training import Recipe
 from .parts.transformer import Block, Transformer, attention
 
-# %% ../nbs/readings/04_clip.ipynb #c021
+# %% ../nbs/readings/04_clip.ipynb #c023
 @lru_cache(100_000)
 def meaning(caption: str) -> int:
     """A 63-bit number that is equal for captions that say the same: other case, or "A left of B" for "B right of A". The same in every process."""
@@ -35,7 +35,7 @@ def meaning(caption: str) -> int:
     except ValueError: text = " ".join(caption.lower().split())
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
-# %% ../nbs/readings/04_clip.ipynb #c024
+# %% ../nbs/readings/04_clip.ipynb #c026
 TONES = re.compile(r"\b(medium-light|medium-dark|light|medium|dark)(?= skin tone)")
 PEOPLE = {"man": "woman", "woman": "man", "boy": "girl", "girl": "boy", "men": "women", "women": "men"}
 PERSON = re.compile(rf"\b({'|'.join(PEOPLE)})\b")
@@ -60,10 +60,10 @@ def wrong_claim(claim: Claim, dice: random.Random) -> Claim:
         changed = [new if not several or j == k else thing for j, thing in enumerate(things)]
     return Claim(tuple(changed), claim.background, claim.size, claim.relation)
 
-def near_miss(caption: str, dice: random.Random, split: str = "train") -> str | None:
+def near_miss(caption: str, dice: random.Random, split: str | None = "train") -> str | None:
     """A caption that differs from this one in a word or two and is false of its picture; None where we know of none.
 
-    Shapes: a `wrong_claim` of the split. People: another skin tone, or man for woman.
+    Shapes: a `wrong_claim` of the split (None: of any). People: another skin tone, or man for woman.
     """
     try: claim = read_caption(caption)
     except ValueError:
@@ -76,9 +76,9 @@ def near_miss(caption: str, dice: random.Random, split: str = "train") -> str | 
         wrong = wrong_claim(claim, dice)
         if len(set(wrong.objects)) != len(set(claim.objects)): continue        # two things became one: another form of caption
         text = write_caption(wrong)
-        if split_of(text) == split and meaning(text) != meaning(caption): return text
+        if split in (None, split_of(text)) and meaning(text) != meaning(caption): return text
 
-# %% ../nbs/readings/04_clip.ipynb #c033
+# %% ../nbs/readings/04_clip.ipynb #c034
 class Gather(torch.autograd.Function):
     """The rows of all processes, in the order of their ranks, through which gradients flow back to whoever sent the row."""
     @staticmethod
@@ -101,7 +101,7 @@ def gather(x: Tensor) -> Tensor:
     """(B, ...) -> (processes * B, ...). With one process, x itself."""
     return Gather.apply(x) if processes()[1] > 1 else x
 
-# %% ../nbs/readings/04_clip.ipynb #c035
+# %% ../nbs/readings/04_clip.ipynb #c038
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor | float, keys: Tensor | None = None,
                      wrong: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """CLIP's symmetric cross-entropy (Radford 2021, Figure 3) over this process's rows against everybody's.
@@ -111,6 +111,7 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor | float, keys: T
     (Yuksekgonul 2023). Returns (loss, share of pictures whose own caption wins).
     """
     if not len(image): raise ValueError("the batch is empty; give at least one pair of picture and caption")
+    if image.shape != text.shape: raise ValueError(f"pictures are {tuple(image.shape)} and captions {tuple(text.shape)}; give one caption a picture")
     image, text, here = image.float(), text.float(), torch.arange(len(image), device=image.device)
     own = here + processes()[0] * len(image)
     by_image, by_text = scale * image @ gather(text).T, scale * text @ gather(image).T
@@ -125,7 +126,7 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor | float, keys: T
     loss = (F.cross_entropy(by_image, own) + F.cross_entropy(by_text, own)) / 2
     return loss, (by_image.argmax(1) == own).float().mean()
 
-# %% ../nbs/readings/04_clip.ipynb #c050
+# %% ../nbs/readings/04_clip.ipynb #c053
 def block_at(block: Block, x: Tensor, place: Tensor, causal: bool = False) -> Tensor:
     """What a transformer block gives at one place of each sequence, without working out the others.
 
@@ -145,7 +146,7 @@ def read_at(tower: Transformer, x: Tensor, place: Tensor) -> Tensor:
     for block in tower.blocks[:-1]: x = block(x)
     return tower.norm(block_at(tower.blocks[-1], x, place, tower.causal))
 
-# %% ../nbs/readings/04_clip.ipynb #c053
+# %% ../nbs/readings/04_clip.ipynb #c056
 class VisionTransformer(nn.Module):
     """ViT as CLIP has it (Dosovitskiy 2020; Radford 2021, sec. 2.4): patches, a class token, places, a LayerNorm before the blocks.
 
@@ -169,7 +170,7 @@ class VisionTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.project(read_at(self.tower, self.tokens(x), torch.zeros(len(x), dtype=torch.long, device=x.device)))
 
-# %% ../nbs/readings/04_clip.ipynb #c059
+# %% ../nbs/readings/04_clip.ipynb #c062
 class TextTransformer(nn.Module):
     """CLIP's text tower (Radford 2021, sec. 2.4): a causal transformer, read at the end-of-text token, which has the highest id.
 
@@ -197,7 +198,7 @@ class TextTransformer(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor: return self.project(read_at(self.tower, self.embed(ids), ids.argmax(-1)))
 
-# %% ../nbs/readings/04_clip.ipynb #c065
+# %% ../nbs/readings/04_clip.ipynb #c068
 def augment(images: Tensor, shift: float = 0.12, zoom: float = 0.12, turn: float = 0.12, light: float = 0.1) -> Tensor:
     """Move, zoom, turn and relight each picture a little, never mirror it: captions say left and right. (B, 3, H, W) in [-1, 1], the same out.
 
@@ -211,7 +212,7 @@ def augment(images: Tensor, shift: float = 0.12, zoom: float = 0.12, turn: float
     moved = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     return ((1 + spread(light, 1, 1, 1)) * moved + spread(light, 3, 1, 1)).clamp(-1, 1)
 
-# %% ../nbs/readings/04_clip.ipynb #c068
+# %% ../nbs/readings/04_clip.ipynb #c071
 @lru_cache(1)
 def tags_of() -> dict[str, list[str]]:
     """Unicode's search words of each emoji, by its name."""
@@ -225,7 +226,7 @@ def retell(caption: str, dice: random.Random, p: float) -> str:
     if words: name = ", ".join(dice.sample(words, min(3, len(words))))
     return name if dice.random() < p else f"{name}, {style}"
 
-# %% ../nbs/readings/04_clip.ipynb #c071
+# %% ../nbs/readings/04_clip.ipynb #c074
 class CLIP(nn.Module):
     """Two towers that put pictures and captions into one space, where a picture lies near its own caption (Radford 2021).
 
@@ -328,7 +329,7 @@ class CLIP(nn.Module):
         found = {"emoji": retrieval(self, art.split("pair"), art.captions), "unseen": retrieval(self, art.split("concept"), art.captions),
                  "shapes": retrieval(self, blocks, blocks.captions)}
         dice = random.Random(seed)
-        misses = [near_miss(c, dice, "test") for c in blocks.captions]
+        misses = [near_miss(c, dice, None) for c in blocks.captions]
         gap = (self.image_features(blocks.images.float() / 127.5 - 1) * (self.text_features(blocks.captions) - self.text_features(misses))).sum(1)
         return found | {"near misses": {"right": round((gap > 0).float().mean().item(), 4), "n": len(gap)}}
 
@@ -350,7 +351,24 @@ class CLIP(nn.Module):
         """Write config.json, model.safetensors and, where given, card.json into a folder."""
         save_pretrained(self, folder, card, dtype)
 
-# %% ../nbs/readings/04_clip.ipynb #c103
+# %% ../nbs/readings/04_clip.ipynb #c084
+@torch.no_grad()
+def retrieval(model: CLIP, data, candidates: list[str], batch: int = 256) -> dict:
+    """How often a picture's own caption is the nearest, or among the five nearest, of all `candidates`: R@1, R@5, n, candidates.
+
+    data: CaptionedImages whose captions are all among the candidates. Candidates that mean the same as a picture's caption count for it.
+    """
+    place = {meaning(c): i for i, c in reversed(list(enumerate(candidates)))}
+    if lost := [c for c in data.captions if meaning(c) not in place]: raise ValueError(f"{lost[0]!r} is not among the candidates; add the pictures' own captions to them")
+    candidates = [candidates[i] for i in sorted(place.values())]
+    text = torch.cat([model.text_features(candidates[i:i + batch]) for i in range(0, len(candidates), batch)])
+    image = torch.cat([model.image_features(x.float() / 127.5 - 1) for x in data.images.split(batch)])
+    place = {meaning(c): i for i, c in enumerate(candidates)}
+    cosines, own = image @ text.T, torch.tensor([place[meaning(c)] for c in data.captions], device=text.device)
+    rank = (cosines > cosines.gather(1, own[:, None])).sum(1)
+    return {f"R@{k}": round((rank < k).float().mean().item(), 4) for k in (1, 5)} | {"n": len(own), "candidates": len(candidates)}
+
+# %% ../nbs/readings/04_clip.ipynb #c118
 @torch.no_grad()
 def zero_shot(model: CLIP, words: list[str], templates: list[str]) -> Tensor:
     """A classifier made of words (Radford 2021, sec. 3.1): for each word the mean of its prompts' unit vectors, of unit length again. (K, embed).
@@ -360,19 +378,3 @@ def zero_shot(model: CLIP, words: list[str], templates: list[str]) -> Tensor:
     if bad := [t for t in templates if "{}" not in t]: raise ValueError(f"a template needs {{}} where the word goes, {bad[0]!r} has none")
     prompts = model.text_features([t.format(w) for w in words for t in templates]).unflatten(0, (len(words), len(templates)))
     return F.normalize(prompts.mean(1), dim=-1)
-
-# %% ../nbs/readings/04_clip.ipynb #c119
-@torch.no_grad()
-def retrieval(model: CLIP, data, candidates: list[str], batch: int = 256) -> dict:
-    """How often a picture's own caption is the nearest, or among the five nearest, of all `candidates`: R@1, R@5, n, candidates.
-
-    data: CaptionedImages whose captions are all among the candidates. Candidates that mean the same as a picture's caption count for it.
-    """
-    place = {meaning(c): i for i, c in reversed(list(enumerate(candidates)))}
-    candidates = [candidates[i] for i in sorted(place.values())]
-    text = torch.cat([model.text_features(candidates[i:i + batch]) for i in range(0, len(candidates), batch)])
-    image = torch.cat([model.image_features(x.float() / 127.5 - 1) for x in data.images.split(batch)])
-    place = {meaning(c): i for i, c in enumerate(candidates)}
-    cosines, own = image @ text.T, torch.tensor([place[meaning(c)] for c in data.captions], device=text.device)
-    rank = (cosines > cosines.gather(1, own[:, None])).sum(1)
-    return {f"R@{k}": round((rank < k).float().mean().item(), 4) for k in (1, 5)} | {"n": len(own), "candidates": len(candidates)}
