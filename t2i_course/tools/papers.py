@@ -6,9 +6,10 @@ Docs: https://t2i-course.github.io/t2i_course/tools/papers.html.md"""
 
 # %% auto #0
 __all__ = ['STATUSES', 'QUESTIONS', 'CELL', 'ADM', 'SOHL_DICKSTEIN', 'DDPM', 'DDIM', 'DPM_SOLVER_PP', 'IDDPM', 'ADM_PAPER',
-           'LATER', 'CFG', 'CLIP', 'GLIDE', 'SR3', 'PALETTE', 'CDM', 'DALLE', 'VQVAE', 'DALLE_MINI', 'PAPERS', 'Fact',
-           'Paper', 'unet_parameters', 'adm_parameters', 'prior_bits', 'solver_order', 'clip_parameters',
-           'glide_parameters', 'glide_full_parameters', 'dalle_parameters', 'dvae_parameters', 'card', 'check']
+           'LATER', 'CFG', 'CLIP', 'LDM', 'RDM', 'GLIDE', 'SR3', 'PALETTE', 'CDM', 'DALLE', 'VQVAE', 'DALLE_MINI',
+           'PAPERS', 'Fact', 'Paper', 'unet_parameters', 'adm_parameters', 'prior_bits', 'solver_order',
+           'clip_parameters', 'ldm_parameters', 'glide_parameters', 'glide_full_parameters', 'dalle_parameters',
+           'dvae_parameters', 'card', 'check']
 
 # %% ../../nbs/tools/papers.ipynb #c003
 import html, math, re
@@ -348,6 +349,44 @@ CLIP = Paper(
     results=(Fact("ImageNet top-1, never trained on it", "76.2%", "abstract, section 3.1.3"), Fact("ImageNet top-5", "95%", "section 3.1.3")))
 
 # %% ../../nbs/tools/papers.ipynb #c040
+def ldm_parameters(part):
+    """Parameters of Stable Diffusion 1.x on the meta device: "unet", "text" or "autoencoder"."""
+    import torch
+    from t2i_course.ldm import StableDiffusion
+    with torch.device("meta"): return sum(p.numel() for p in getattr(StableDiffusion(), part).parameters())
+
+LDM = Paper(
+    "ldm", "High-Resolution Image Synthesis with Latent Diffusion Models", "Rombach, Blattmann, Lorenz, Esser, Ommer", 2021, "arXiv:2112.10752",
+    "Most bits of a picture are detail that nobody sees. Let an autoencoder, trained once, deal with those, and diffuse in its latent: many times cheaper at the same quality. "
+    "Words, or anything else that is a sequence, come in by cross-attention.",
+    size=(Fact("text-to-image model", "1.45B with its text transformer (32 blocks of width 1280)", "Table 15"),
+          Fact("Stable Diffusion 1.x: U-Net", 859_520_964, "released configuration; built on the meta device", "checked", lambda: ldm_parameters("unet")),
+          Fact("… its text tower, CLIP ViT-L/14", 123_060_480, "released configuration; built on the meta device", "checked", lambda: ldm_parameters("text")),
+          Fact("… its autoencoder, kl-f8", 83_653_863, "released configuration; built on the meta device", "checked", lambda: ldm_parameters("autoencoder")),
+          Fact("training, text to image", "390K steps of 680", "Table 15"),
+          Fact("training, Stable Diffusion", "batch 2,048, 150,000 GPU hours (A100)", "model card")),
+    data=(Fact("text to image", "LAION-400M", "section 4.3"), Fact("Stable Diffusion", "LAION-2B (English) and parts of it chosen by size and an aesthetic score", "model card")),
+    tricks=(Fact("downsampling factors tried", "f = 1, 2, 4, 8, 16, 32; 4 to 16 are best", "Figure 6"),
+            Fact("weight of the KL penalty", "1e-6", "released configuration"),
+            Fact("adversary", "patch discriminator, hinge loss, from step 50,001, weight 0.5", "released configuration"),
+            Fact("scale factor", 0.18215, "released configuration"),
+            Fact("schedule", "square root of beta linear from 0.00085 to 0.012, T = 1000", "released code"),
+            Fact("super-resolution", "the small picture is concatenated; BSR degradation for pictures from the wild", "section 4.4")),
+    results=(Fact("COCO FID, zero-shot: no guidance / scale 1.5", "23.31 / 12.63", "Table 2"),
+             Fact("ImageNet 256 FID: LDM-4 / with guidance 1.5", "10.56 / 3.60", "class-conditional table"),
+             Fact("… trained in", "271 V100 days (ADM: 916 or more)", "appendix"),
+             Fact("rebuilt pictures, kl-f4 / kl-f8: PSNR", "27.53 / 24.19 dB", "Table 8"), Fact("… FID", "0.27 / 0.90", "Table 8")))
+
+RDM = Paper(
+    "rdm", "Semi-Parametric Neural Image Synthesis (Retrieval-Augmented Diffusion Models)", "Blattmann, Rombach, Oktay, Müller, Ommer", 2022, "arXiv:2204.11824",
+    "Do not remember what things look like: look it up. The condition of a picture is the CLIP embeddings of its nearest neighbours in a database, which may be exchanged for another one when drawing.",
+    size=(Fact("diffusion model", "400M", "as quoted in notes on the paper"),),
+    data=(Fact("database in training", "20M crops of OpenImages", "as quoted in notes on the paper"), Fact("embeddings", "CLIP ViT-B/32, 512 numbers", "quoted from notes on the paper")),
+    tricks=(Fact("neighbours in training", "k = 4; 8 for exchanging databases", "as quoted in notes on the paper"),
+            Fact("search", "ScaNN, 0.95 ms for 20 neighbours", "as quoted in notes on the paper")),
+    results=(Fact("COCO FID, zero-shot", 22.08, "as quoted in notes on the paper; LAFITE 26.94"),))
+
+# %% ../../nbs/tools/papers.ipynb #c041
 def glide_parameters(part, inpaint=False):
     """Parameters of the released GLIDE (filtered): "base" or "upsampler", its text transformer included."""
     import torch
@@ -390,7 +429,7 @@ GLIDE = Paper(
              Fact("… classifier-free guidance", "82.7 / 110.9", "Table 1"),
              Fact("preferred to DALL-E (no reranking, temperature 1): photorealism / caption", "91% / 83%", "Table 3")))
 
-# %% ../../nbs/tools/papers.ipynb #c041
+# %% ../../nbs/tools/papers.ipynb #c042
 SR3 = Paper(
     "sr3", "Image Super-Resolution via Iterative Refinement", "Saharia, Ho, Chan, Salimans, Fleet, Norouzi", 2021, "arXiv:2104.07636",
     "Super-resolution is drawing with a hint: enlarge the small picture, lay it beside the noisy one as more channels, and denoise.",
@@ -416,7 +455,7 @@ CDM = Paper(
             Fact("16→64: FID without a cascade / cascade, no noise / noise s = 1001", "2.35 / 6.02 / 2.13", "Table" + LATER)),
     results=(Fact("ImageNet FID at 64 / 128 / 256", "1.48 / 3.52 / 4.88", "Table" + LATER),))
 
-# %% ../../nbs/tools/papers.ipynb #c043
+# %% ../../nbs/tools/papers.ipynb #c044
 def dalle_parameters(depth=64, dim=3968, text_vocab=16_384, text=256, image_vocab=8_192, grid=32):
     """Parameters of DALL-E's transformer, built on the meta device: (its layers' matrices by the formula 12 depth dim^2, all of it)."""
     import torch
@@ -474,8 +513,8 @@ DALLE_MINI = Paper(
     tricks=(Fact("super conditioning", "logits of the empty prompt, plus s times what the caption adds", "released code"),
             Fact("mega's blocks", "gated MLP, LayerNorm before and after, no biases", "released code")))
 
-# %% ../../nbs/tools/papers.ipynb #c045
-PAPERS = {p.key: p for p in (SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG, CLIP, GLIDE, SR3, PALETTE, CDM, DALLE, VQVAE, DALLE_MINI)}
+# %% ../../nbs/tools/papers.ipynb #c046
+PAPERS = {p.key: p for p in (SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG, CLIP, GLIDE, SR3, PALETTE, CDM, DALLE, VQVAE, DALLE_MINI, LDM, RDM)}
 
 def card(key):
     """The card of a paper: `card("ddpm")` as the last line of a cell shows it. Raises ValueError for an unknown key."""
