@@ -41,25 +41,26 @@ async function render({ model, el }) {
   root.dataset.lmSuppressShortcuts = 'true';
   root.addEventListener('keydown', e => e.stopPropagation());
   let wish = 0, drawn = 0, busy = false, next = null, timer = 0, gone = false;
+  function say(s, stale) { note.textContent = s; canvas.style.opacity = stale ? .3 : 1; }      // a picture that is no answer to the box fades
   async function draw(png, text, seq) {
     const bm = await bitmap(png);
     if (gone || seq < drawn) return; drawn = seq;
     canvas.width = bm.width * k; canvas.height = bm.height * k;
     const ctx = canvas.getContext('2d'); ctx.imageSmoothingEnabled = false; ctx.drawImage(bm, 0, 0, canvas.width, canvas.height);
-    canvas.setAttribute('aria-label', text); canvas.dataset.text = text; canvas.dataset.drawn = +(canvas.dataset.drawn || 0) + 1; note.textContent = '';
+    canvas.setAttribute('aria-label', text); canvas.dataset.text = text; canvas.dataset.drawn = +(canvas.dataset.drawn || 0) + 1; say('');
   }
   function ask(text) {
     chips.forEach((c, i) => c.setAttribute('aria-pressed', examples[i] === text));
     const seq = ++wish, i = examples.indexOf(text), stored = get('frames')[i];
     if (i >= 0 && stored) return draw(stored, text, seq);
-    if (!live) { note.textContent = 'For words of your own, run this notebook; here are stored answers to the examples.'; return; }
+    if (!live) return say('For words of your own, run this notebook; here are stored answers to the examples.', true);
     if (busy) { next = text; return; }
     busy = true; note.textContent = '\u2026'; model.send({ view, seq, text });
   }
   function answer(message, buffers) {
     if (message.view !== view) return;
     busy = false;
-    if (message.error) note.textContent = message.error; else draw(buffers[0], message.text, message.seq);
+    if (message.error) say(message.error, true); else draw(buffers[0], message.text, message.seq);
     if (next !== null) { const text = next; next = null; ask(text); }
   }
   box.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(() => ask(box.value), 250); });
