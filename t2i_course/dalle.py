@@ -23,13 +23,13 @@ from .parts.text import Tokenizer
 from .parts.training import Recipe
 from .parts.transformer import Cache, Transformer, attention, causal_mask
 
-# %% ../nbs/readings/05_dalle.ipynb #c105
+# %% ../nbs/readings/05_dalle.ipynb #c109
 def pad_by_place(ids: Tensor, vocab: int) -> Tensor:
     """Give the padding at place j the id vocab + j: a learned pad token for each text position (DALL-E, sec. 2.2). ids: (B, L) from Tokenizer.encode."""
     places = torch.arange(ids.shape[1], device=ids.device)
     return torch.where(ids == Tokenizer.pad, vocab + places, ids)
 
-# %% ../nbs/readings/05_dalle.ipynb #c114
+# %% ../nbs/readings/05_dalle.ipynb #c117
 KINDS = ("full", "row", "column", "conv")
 
 def attention_mask(kind: str, text: int, grid: int, kernel: int = 11) -> Tensor:
@@ -56,7 +56,7 @@ def paper_kinds(depth: int) -> list[str]:
     """DALL-E's attention for each layer i = 1 .. depth: column where (i - 2) mod 4 = 0, else row, and convolutional in the last."""
     return ["column" if (i - 2) % 4 == 0 else "row" for i in range(1, depth)] + ["conv"]
 
-# %% ../nbs/readings/05_dalle.ipynb #c123
+# %% ../nbs/readings/05_dalle.ipynb #c126
 class JointTransformer(nn.Module):
     """DALL-E's second stage: one causal transformer over text tokens, then image tokens row by row.
 
@@ -110,7 +110,7 @@ class JointTransformer(nn.Module):
         image = F.cross_entropy(self.image_logits(h[:, self.text - 1:]).flatten(0, 1).float(), codes.flatten())
         return {"loss": text_weight * text + (1 - text_weight) * image, "text": text, "image": image}
 
-# %% ../nbs/readings/05_dalle.ipynb #c134
+# %% ../nbs/readings/05_dalle.ipynb #c137
 def choose(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Tensor:
     """Logits (..., V) to the probabilities that a token is drawn from: divided by the temperature, then all but the top_k likeliest removed, then all beyond
     the smallest set that holds top_p of the probability (Holtzman 2019). temperature 0: the likeliest alone."""
@@ -128,7 +128,7 @@ def choose(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, t
         p = torch.zeros_like(p).scatter(-1, where, best * (ahead < top_p * best.sum(-1, keepdim=True)))
     return p / p.sum(-1, keepdim=True)
 
-# %% ../nbs/readings/05_dalle.ipynb #c150
+# %% ../nbs/readings/05_dalle.ipynb #c153
 class TokenStep(Step):
     """A step of an autoregressive sampler: token i of num_steps was drawn. t: tokens that are missing, less one (-1: none).
 
@@ -153,7 +153,7 @@ class TokenStep(Step):
         known = (torch.arange(self.num_steps, device=self.tokens.device) <= self.i).float().view(1, 1, grid, grid)
         return self.x0_hat * F.interpolate(known, self.x0_hat.shape[-2:])
 
-# %% ../nbs/readings/05_dalle.ipynb #c152
+# %% ../nbs/readings/05_dalle.ipynb #c155
 class DALLE(TextToImage):
     """DALL-E (Ramesh 2021) in small: a discrete VAE makes a picture 64 tokens, one transformer reads the caption and writes them.
 
@@ -255,7 +255,7 @@ class DALLE(TextToImage):
             tokens[:, i] = torch.multinomial(p.cpu(), 1, generator=generator)[:, 0].to(self.device)
             yield TokenStep(i, total, tokens.clone(), p, self.decode)
 
-# %% ../nbs/readings/05_dalle.ipynb #c168
+# %% ../nbs/readings/05_dalle.ipynb #c171
 class GatedMLP(nn.Module):
     """DALL-E mini's MLP: a gated linear unit (Shazeer 2020) with a LayerNorm before and inside. (..., dim) -> (..., dim)."""
     def __init__(self, dim: int, hidden: int):
@@ -267,7 +267,7 @@ class GatedMLP(nn.Module):
         x = self.norm(x)
         return self.out(self.inner_norm(F.gelu(self.gate(x)) * self.value(x)))
 
-# %% ../nbs/readings/05_dalle.ipynb #c169
+# %% ../nbs/readings/05_dalle.ipynb #c172
 class BartAttention(nn.Module):
     """x + norm(attention(norm(x))) without biases: a LayerNorm before and after (NormFormer, Shleifer 2021). Keys and values come from `split`."""
     def __init__(self, dim: int, heads: int):
@@ -294,7 +294,7 @@ class BartBlock(nn.Module):
         self.attend, self.mlp = BartAttention(dim, heads), GatedMLP(dim, hidden)
         self.cross = BartAttention(dim, heads) if cross else None
 
-# %% ../nbs/readings/05_dalle.ipynb #c170
+# %% ../nbs/readings/05_dalle.ipynb #c173
 class DALLEMini(nn.Module):
     """The sequence-to-sequence way (Dayma 2021): an encoder reads the text in both directions, a decoder with cross-attention writes the image tokens.
 
