@@ -306,7 +306,7 @@ class GLIDE(_Losses):
         else:
             denoiser = prediction_of(network)
             if clip_guidance:
-                log_prob = lambda x_t, t, cond: self.clip(x_t, t, cond["vector"])
+                log_prob = lambda x_t, t, cond: self.clip(x_t, t, cond["vector"]) * (self.schedule.alpha_bar[t] > 1e-3)   # in pure noise the push on x0 has no bound
                 denoiser, kind = classifier_guidance(denoiser, self.schedule, log_prob, clip_guidance, kind), "eps"
             run = SAMPLERS["ddim" if sampler == "ddpm" else sampler](denoiser, self.schedule, x_T, cond, kind=kind, **options)
         factor, up = self.image_size // self.base_size, uneven_times(self.up_schedule.T)
