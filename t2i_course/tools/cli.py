@@ -51,6 +51,10 @@ def measure(model, card: dict, args) -> dict:
     if args.sampler and "sampler" not in signature(model.steps).parameters: raise ValueError(f"{args.system} has no choice of samplers; leave --sampler out")
     card = score(model, card, args.captions, tuple(args.guidance or ()), args.steps, args.seed, args.sampler, args.batch, args.rerank)
     print(score_table(card, "reranked" if args.rerank else "shapes"))
+    if hasattr(model, "score"):                        # figures of its own: an autoencoder's PSNR, say
+        own = model.score(seed=args.seed)
+        for name, found in own.items(): print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in found.items()))
+        card["scores"] |= own
     measure_more(model, card, args)
     return card
 
