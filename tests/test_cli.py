@@ -245,8 +245,10 @@ def test_a_data_file_cut_short_or_of_another_size(place, capsys, tmp_path):
 
 def test_ctrl_c_is_answered_in_one_line(place, capsys, monkeypatch, tmp_path):
     from t2i_course.parts import training
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)       # pytest may itself have been started with Ctrl-C ignored, as shells do with `&`
     monkeypatch.setattr(training, "train", lambda *args, **options: signal.raise_signal(signal.SIGINT))
     assert main(["train", "pixel", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", str(tmp_path / "run")]) == 130
+    signal.signal(signal.SIGINT, before)
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("t2i: training stopped; the same command goes on")
 
