@@ -62,7 +62,8 @@ def count(model, call) -> tuple[float, float]:
 def unets():
     """Our U-Net and diffusers' at 32x32, about 6.5 M parameters and 3.1 GFLOP, attention at 16: {name: callable (x, t) -> prediction}, models."""
     import torch
-    from diffusers import UNet2DModel
+    from t2i_course.parts.published import reference
+    UNet2DModel = reference("diffusers").UNet2DModel
     from t2i_course.parts.unet import UNet
     torch.manual_seed(0)
     ours = UNet(channels=(80, 160, 128), attention=(1,), patch=1, head_dim=16)
@@ -103,7 +104,8 @@ def bench_unet(rounds):
 def bench_ddim(rounds):
     """DDIM with 50 steps, batch 2: our sampler and U-Net against diffusers' scheduler and U-Net; and what each sampler costs by itself."""
     import torch
-    from diffusers import DDIMScheduler
+    from t2i_course.parts.published import reference
+    DDIMScheduler = reference("diffusers").DDIMScheduler
     from t2i_course.ddpm import ddim
     from t2i_course.diffusion import Schedule
     say("DDIM, 50 steps, batch 2, float32, 1 thread")
@@ -134,7 +136,8 @@ def bench_transformer(rounds):
     """Writing 256 tokens with the key-value cache, width 256, 6 blocks, 4 rows: our stack against GPT-2 of transformers."""
     import torch
     from torch import nn
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from t2i_course.parts.published import reference
+    GPT2Config, GPT2LMHeadModel = (getattr(reference("transformers"), name) for name in ("GPT2Config", "GPT2LMHeadModel"))
     from t2i_course.parts.transformer import Transformer
     say("256 tokens with the cache, width 256, 6 blocks, 4 rows, 1 thread")
     torch.manual_seed(0)

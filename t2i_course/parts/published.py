@@ -176,7 +176,7 @@ def reference(module: str) -> ModuleType:
     if top == "glide_text2im" and (hub := find_spec("imagen_hub")):
         place = str(Path(hub.submodule_search_locations[0]) / "pipelines" / "glide")
         if place not in sys.path: sys.path.append(place)
-    if top == "open_clip" and find_spec("torchvision"):
+    if top in ("open_clip", "transformers", "diffusers") and find_spec("torchvision"):      # which these import; one built for another PyTorch fails
         try: import torchvision
         except RuntimeError: declare_nms()
     if find_spec(top) is None: raise MissingReference(f"{REFERENCES[top]} is not installed; make test installs it, or: sh scripts/setup.sh .venv parity")

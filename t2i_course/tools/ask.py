@@ -205,6 +205,9 @@ async function render({ model, el }) {
   });
   canvas.addEventListener('pointermove', stroke);
   for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, () => { last = null; });
+  size.addEventListener('input', () => {               // show how large the brush is
+    show(); ctx.globalAlpha = 1; ctx.lineWidth = 2; ctx.strokeStyle = '#3cb464'; ctx.beginPath(); ctx.arc(w * k / 2, h * k / 2, size.value * k, 0, 7); ctx.stroke();
+  });
   clear.addEventListener('click', () => { mask.fill(0); changed(); });
   fill.addEventListener('click', ask);
   words.addEventListener('input', changed);
