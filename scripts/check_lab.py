@@ -80,13 +80,24 @@ def jupyterlab(folder: Path):
         log.close()
 
 
+RUN = """async () => {
+    const run = async () => {
+        const context = window.jupyterapp.shell.currentWidget?.sessionContext;
+        await context?.ready; await context?.session?.kernel?.info;
+        await window.jupyterapp.commands.execute('notebook:run-all-cells');
+    };
+    await Promise.race([run(), new Promise(late => setTimeout(late, 60_000))]);
+}"""
+
+
 def run_all(page, log: Path, tries: int = 4):
     """Run the open notebook until its slider shows; a kernel that was not ready yet loses a request now and then, so ask again."""
     from playwright.sync_api import TimeoutError
     for _ in range(tries):
         # by command, not by key presses: those reach whatever has the focus, and on a slow machine that changes while the page loads.
-        # It is done when the cells are: a second run on top of a first one would replace the slider under our hands
-        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        # It is done when the cells are: a second run on top of a first one would replace the slider under our hands. But a request that the
+        # kernel never saw is never done, so there is an end to the waiting
+        page.evaluate(RUN)
         try:
             page.wait_for_selector(".t2i-scrub canvas", timeout=45_000)
             return
