@@ -9,10 +9,10 @@ __all__ = ['ASK_CSS', 'ASK_ESM', 'PAINT_CSS', 'PAINT_ESM', 'Ask', 'Paint']
 
 # %% ../../nbs/tools/ask.ipynb #c002
 import base64, hashlib, html, json, re
-import anywidget, traitlets
+import traitlets
 import numpy as np
 from .plots import data_url, frame_strip, png, to_picture, whole_scale
-from .widgets import CSS, live_kernel
+from .widgets import CSS, Shown
 
 # %% ../../nbs/tools/ask.ipynb #c005
 ASK_CSS = CSS + """
@@ -74,7 +74,7 @@ export default { render };
 """
 
 # %% ../../nbs/tools/ask.ipynb #c006
-class _Stored(anywidget.AnyWidget):
+class _Stored(Shown):
     def _page(self, keys, picture):
         """Self-contained HTML: our module with the traits `keys` as its model; `picture`: PNG bytes, shown where scripts are not allowed."""
         plain = lambda v: base64.b64encode(v).decode() if isinstance(v, bytes) else [plain(x) for x in v] if isinstance(v, list) else v
@@ -87,13 +87,6 @@ class _Stored(anywidget.AnyWidget):
         script = "const STATE = " + json.dumps(state).replace("<", "\\u003c") + ";" + module
         return (f'<div data-t2i="{name}"><img alt="{html.escape(self.title)}" style="max-width:100%" src="{data_url(picture)}"></div>\n'
                 f'<script type="module">{script}</script>')
-
-    def _repr_mimebundle_(self, **kwargs):
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        data = dict(data) | {"text/html": self.html(), "text/plain": f"{type(self).__name__}({self.title})"}
-        if not live_kernel(): data.pop("application/vnd.jupyter.widget-view+json", None)      # without its kernel: "model not found"
-        return data, metadata
 
 
 class Ask(_Stored):
