@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from .clip import CLIP
 from .diffusion import Schedule
 from .ddpm import Denoiser, ancestral, ddim, ddim_invert, diffusion_loss, step_indices
-from .glide import SAMPLERS, ancestral_learned, guided_prediction, hybrid_loss, prediction_of
+from .glide import GLIDE, SAMPLERS, ancestral_learned, guided_prediction, hybrid_loss, prediction_of
 from .guidance import classifier_free, draw_times, drop_condition
-from .parts.adm import ADMUNet
+from .parts.adm import ADMUNet, start_from
 from .parts.checkpoints import find_pretrained
 from .parts.clip_names import PUBLISHED
 from .parts.degrade import bsr_degrade, filtered, gaussian_kernel
@@ -261,12 +261,17 @@ class UnCLIP(_Losses):
                        "upsampler": Recipe(steps=1_400, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=50, decay=1_100, ema=0.99, precision="bf16", save_every=200)}}
 
     @classmethod
-    def create(cls, captions: list[str] = (), clip: str = "clip-small", **config) -> "UnCLIP":
-        """A new, untrained model of the shipped size. It reads with CLIP's tokenizer, so the captions are not needed; `config` overrides the constructor's arguments."""
+    def create(cls, captions: list[str] = (), clip: str = "clip-small", glide: str | None = "glide-small", **config) -> "UnCLIP":
+        """A new model of the shipped size; `config` overrides the constructor's arguments. It reads with CLIP's tokenizer, so the captions are not needed.
+
+        A decoder of that size starts from the U-Net of a trained `glide` (None: from nothing); all else is untrained.
+        """
         unet = dict(channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
         upsampler = dict(size=64, crop=0.5, num_steps=12, unet=dict(channels=32, multipliers=(1, 1.25), depth=1, patch=2, groups=8, emb_dim=64))
-        sizes = dict(prior=dict(dim=112, depth=3, heads=4), ar_prior=dict(dim=80, depth=2, heads=2), decoder=dict(unet=unet), upsamplers=[upsampler])
-        return cls(clip=clip, clip_digest=digest(find_pretrained(clip) / "model.safetensors"), **(sizes | config))
+        sizes = dict(prior=dict(dim=96, depth=3, heads=3), ar_prior=dict(dim=56, depth=2, heads=2), decoder=dict(unet=unet), upsamplers=[upsampler])
+        model = cls(clip=clip, clip_digest=digest(find_pretrained(clip) / "model.safetensors"), **(sizes | config))
+        if glide and "decoder" not in config: start_from(model.decoder.unet, GLIDE.from_pretrained(glide).base)
+        return model
 
     @classmethod
     def from_published(cls, repo: str | Path = "kakaobrain/karlo-v1-alpha", revision: str = "main", device: str | torch.device = "cpu") -> "UnCLIP":

@@ -152,7 +152,7 @@ def rename(state: dict[str, Tensor], table: list[tuple], ignore: tuple[str, ...]
 
 # %% ../../nbs/parts/published.ipynb #c036
 REFERENCES = {"open_clip": "open_clip_torch", "dall_e": "DALL-E", "min_dalle": "min-dalle", "glide_text2im": "imagen-hub", "guided_diffusion": "guided-diffusion-sdk",
-              "ldm": "stable-diffusion-sdkit", "taming": "taming-transformers-rom1504", "diffusers": "diffusers", "transformers": "transformers"}
+              "ldm": "stable-diffusion-sdkit", "taming": "taming-transformers-rom1504", "deepfloyd_if": "deepfloyd-if", "diffusers": "diffusers", "transformers": "transformers"}
 DECLARED = []                                      # libraries of operators; torch forgets an operator when its library goes
 
 

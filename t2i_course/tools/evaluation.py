@@ -42,6 +42,8 @@ SYSTEMS = {
     "dalle": System("t2i_course.dalle", "DALLE", "dalle-small", 5, "pictures as words: a discrete autoencoder and a transformer"),
     "glide": System("t2i_course.glide", "GLIDE", "glide-small", 6, "diffusion in two sizes, editing, CLIP guidance"),
     "ldm": System("t2i_course.ldm", "LatentDiffusion", "ldm-small", 7, "diffusion in the latent of an autoencoder"),
+    "unclip": System("t2i_course.unclip", "UnCLIP", "unclip-small", 8, "a prior makes CLIP's picture embedding, a decoder paints it"),
+    "imagen": System("t2i_course.imagen", "Imagen", "imagen-small", 9, "a frozen language model reads, a cascade draws"),
 }
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" if "__file__" in globals() else Path("../../t2i_course/weights").resolve()
 
