@@ -29,21 +29,20 @@ from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts
 from .parts.training import Recipe
 from .parts.transformer import Transformer
 
-# %% ../nbs/readings/08_unclip.ipynb #c027
+# %% ../nbs/readings/08_unclip.ipynb #c029
 @torch.no_grad()
 def draw_embeddings(prior: DiffusionPrior, schedule: Schedule, text: dict[str, Tensor], null: dict[str, Tensor], guidance: float, times: list[int],
                     generator: torch.Generator | None = None) -> Tensor:
     """One embedding a row of `text`, (B, embed), from the diffusion prior by ancestral sampling at these falling times; null: of the empty caption.
 
-    The predicted coordinates stay within 5 standard deviations, as in Karlo.
-    """
+    The predicted coordinates stay within 5 standard deviations, as in Karlo."""
     guided = classifier_free(prior, guidance, null)
     within = lambda z, t, cond: guided(z, t, cond).clamp(-5, 5)
     z_T = torch.randn(len(text["mask"]), len(prior.mean), generator=generator, device=prior.mean.device)
     for step in ancestral(within, schedule, z_T, text, kind="x0", times=times, generator=generator, clip=False): pass
     return step.x * prior.std + prior.mean
 
-# %% ../nbs/readings/08_unclip.ipynb #c032
+# %% ../nbs/readings/08_unclip.ipynb #c034
 class Decoder(nn.Module):
     """GLIDE's U-Net that also sees a CLIP embedding (sec. 2.1): added to the time embedding, and as four extra tokens before the words.
 
@@ -66,14 +65,15 @@ class Decoder(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor: return self.unet(x_t, t, **cond)
 
-# %% ../nbs/readings/08_unclip.ipynb #c037
+# %% ../nbs/readings/08_unclip.ipynb #c039
 class Upsampler(nn.Module):
     """Draws a small picture again at `size` pixels (sec. 2.1). It reads no caption, attends to nothing and learns from crops.
 
     degrade: what small pictures go through in training, "blur" (first upsampler) or "bsr" (second); crop: side of a training crop as a share of `size`; schedule: "cosine" or
     "linear"; kind: what it predicts; sampler: "ddim", or "ddpm" (ancestral); last: whether another network takes the last step, as in Karlo.
     """
-    def __init__(self, size: int, unet: dict, degrade: str = "blur", crop: float = 0.25, schedule: str = "cosine", kind: str = "x0", sampler: str = "ddim", num_steps: int = 27, last: bool = False):
+    def __init__(self, size: int, unet: dict, degrade: str = "blur", crop: float = 0.25, schedule: str = "cosine", kind: str = "x0", sampler: str = "ddim",
+                 num_steps: int = 27, last: bool = False):
         super().__init__()
         if degrade not in ("blur", "bsr"): raise ValueError(f"degrade is 'blur' or 'bsr', not {degrade!r}")
         self.size, self.degrade, self.crop, self.kind, self.sampler, self.num_steps = size, degrade, round(crop * size), kind, sampler, num_steps
@@ -110,9 +110,9 @@ class Upsampler(nn.Module):
         run = {"ddim": ddim, "ddpm": ancestral}[self.sampler]
         yield from run(network, self.schedule, x_T, self.enlarge(low), kind=self.kind, times=times, generator=generator)
 
-# %% ../nbs/readings/08_unclip.ipynb #c042
+# %% ../nbs/readings/08_unclip.ipynb #c044
 def slerp(a: Tensor, b: Tensor, w: float | Tensor) -> Tensor:
-    """From a (w = 0) to b (w = 1) along the arc between them at even speed (Shoemake 1985). a, b: (..., D) of equal length; w: a number, or (...,). Straight where they are parallel.
+    """From a (w = 0) to b (w = 1) along the arc between them at even speed (Shoemake 1985); straight where parallel. a, b: (..., D) of equal length; w: a number, or (...,).
 
     Raises ValueError for vectors of length 0 and for opposite ones, between which no arc is the shortest.
     """
@@ -125,26 +125,28 @@ def slerp(a: Tensor, b: Tensor, w: float | Tensor) -> Tensor:
     arc = (torch.sin((1 - w) * angle) * a + torch.sin(w * angle) * b) / angle.sin().clamp(min=1e-8)
     return torch.where(angle < 1e-3, torch.lerp(a, b, w.expand_as(angle)), arc)
 
-# %% ../nbs/readings/08_unclip.ipynb #c047
+# %% ../nbs/readings/08_unclip.ipynb #c049
 SPACINGS = {"trailing": step_indices, "linspace": lambda T, n: [round(i * (T - 1) / max(1, n - 1)) for i in range(n)][::-1]}
 PRIORS = ("diffusion", "ar", "text", "none")
+_FAST = dict(optimizer="muon", precision="bf16")
 
 class _Networks(TextToImage):
     """CLIP, priors, decoder and upsamplers, and how captions and pictures get into them: what training and drawing share."""
     def __init__(self, prior: dict, decoder: dict, upsamplers: list[dict] = (), ar_prior: dict | None = None, clip: str = "clip-small", clip_digest: str | None = None,
                  base_size: int = 32, kind: str = "x0", unit: bool = True, p_null: float = 0.1, p_image: float = 0.1, p_text: float = 0.5, time_shift: float = 3.0,
-                 guidance: float = 2.5, prior_guidance: float = 1.5, num_steps: int = 25, prior_steps: int = 20, candidates: int = 2, sampler: str = "dpm++", spacing: str = "trailing"):
+                 guidance: float = 2.5, prior_guidance: float = 1.5, num_steps: int = 25, prior_steps: int = 20, candidates: int = 2, sampler: str = "dpm++",
+                 spacing: str = "trailing"):
         super().__init__()
-        self.config = dict(prior=prior, decoder=decoder, upsamplers=list(upsamplers), ar_prior=ar_prior, clip=clip, clip_digest=clip_digest, base_size=base_size, kind=kind, unit=unit,
-                           p_null=p_null, p_image=p_image, p_text=p_text, time_shift=time_shift, guidance=guidance, prior_guidance=prior_guidance, num_steps=num_steps,
-                           prior_steps=prior_steps, candidates=candidates, sampler=sampler, spacing=spacing)
+        self.config = dict(prior=prior, decoder=decoder, upsamplers=list(upsamplers), ar_prior=ar_prior, clip=clip, clip_digest=clip_digest, base_size=base_size, kind=kind,
+                           unit=unit, p_null=p_null, p_image=p_image, p_text=p_text, time_shift=time_shift, guidance=guidance, prior_guidance=prior_guidance,
+                           num_steps=num_steps, prior_steps=prior_steps, candidates=candidates, sampler=sampler, spacing=spacing)
         if clip_digest and digest(find_pretrained(clip) / "model.safetensors") != clip_digest:
-            raise ValueError(f"this unCLIP was trained in the space of another CLIP than the {Path(clip).name!r} here; train it again, or restore the CLIP that it was trained with")
+            raise ValueError(f"this unCLIP was trained in the space of another CLIP than the {Path(clip).name!r} here; train it again, or restore the CLIP it was trained with")
         judge = CLIP.from_published(clip) if clip in PUBLISHED else CLIP.from_pretrained(clip)
         self._clip = [judge.requires_grad_(False)]                       # in a list: it is not ours to train or to save
         self.base_size, self.kind, self.unit, self.p_null, self.p_image, self.p_text, self.time_shift = base_size, kind, unit, p_null, p_image, p_text, time_shift
-        self.guidance, self.prior_guidance, self.num_steps, self.prior_steps, self.candidates, self.sampler = guidance, prior_guidance, num_steps, prior_steps, candidates, sampler
-        self.times = SPACINGS[spacing]
+        self.guidance, self.prior_guidance, self.num_steps, self.prior_steps, self.candidates = guidance, prior_guidance, num_steps, prior_steps, candidates
+        self.sampler, self.times = sampler, SPACINGS[spacing]
         embed, text_dim, length = judge.text.project.out_features, judge.text.places.shape[1], judge.length
         self.prior = DiffusionPrior(embed, text_dim, length, **prior)
         self.ar_prior = AutoregressivePrior(embed, text_dim, length, **ar_prior) if ar_prior else None
@@ -184,7 +186,7 @@ class _Networks(TextToImage):
         """Pictures at `size` pixels, by the mean over areas. (B, C, H, W) -> (B, C, size, size)."""
         return images if images.shape[-1] == size else F.interpolate(images, (size, size), mode="area")
 
-# %% ../nbs/readings/08_unclip.ipynb #c049
+# %% ../nbs/readings/08_unclip.ipynb #c051
 class _Losses(_Networks):
     """The stages and their losses. batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings, "z_i": (B, embed), computed once where there is a `prepare`}."""
     @property
@@ -205,7 +207,7 @@ class _Losses(_Networks):
 
     @torch.no_grad()
     def measure(self, data, sample: int = 4096) -> dict[str, Tensor]:
-        """`embed_all`, and the statistics of the embeddings: mean and spread for prior and decoder; axes and steps for the autoregressive prior. They are of a weighted sample."""
+        """`embed_all`, and statistics of a weighted sample of the embeddings: mean and spread for prior and decoder; axes and steps for the autoregressive prior."""
         z = self.embed_all(data)["z_i"]
         rows = torch.multinomial(data.weights.float(), sample, replacement=True, generator=torch.Generator().manual_seed(0))
         some = z[rows].to(self.device)
@@ -243,48 +245,14 @@ class _Losses(_Networks):
         if image.shape[-1] < up.size: raise ValueError(f"this upsampler is trained on pictures of {up.size} pixels, got {image.shape[-1]}; make the data at that size")
         return {"loss": up.loss(self.shrink(image, up.size), self.shrink(image, self.upsamplers[which - 1].size if which else self.base_size))}
 
-# %% ../nbs/readings/08_unclip.ipynb #c051
-class UnCLIP(_Losses):
-    """Text-to-image through CLIP's picture embedding (Ramesh et al. 2022): a prior makes the embedding from the caption, a decoder and upsamplers make the picture.
-
-    config: `prior`, `ar_prior` (None: none), `decoder` (arguments of the networks), `upsamplers` (a list, of Upsampler), `clip` (shipped name, folder or published name), `clip_digest`
-    (of its weights), `base_size` (pixels of the decoder), `kind` (what it predicts), `unit` (whether embeddings are unit vectors), `p_null`, `p_image`, `p_text` (shares dropped in
-    training), `time_shift`; for drawing `guidance`, `prior_guidance`, `num_steps`, `prior_steps`, `candidates` (embeddings of which the best is kept), `sampler`, `spacing` (of times).
-    """
-    RECIPES = {"gpu": {"prior": Recipe(steps=15_000, batch_size=1024, lr=2e-3, optimizer="muon", warmup=200, decay=12_000, ema=0.999, precision="bf16", save_every=2_000),
-                       "ar_prior": Recipe(steps=8_000, batch_size=1024, lr=2e-3, optimizer="muon", warmup=200, decay=7_000, ema=0.999, precision="bf16", save_every=2_000),
-                       "decoder": Recipe(steps=30_000, batch_size=512, lr=1.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
-                       "upsampler": Recipe(steps=8_000, batch_size=256, lr=1.5e-3, optimizer="muon", warmup=200, decay=6_000, ema=0.999, precision="bf16", compile=True, save_every=1_000)},
-               "cpu": {"prior": Recipe(steps=3_000, batch_size=128, lr=2e-3, optimizer="muon", warmup=50, decay=2_500, ema=0.995, precision="bf16", save_every=200),
-                       "ar_prior": Recipe(steps=1_000, batch_size=128, lr=2e-3, optimizer="muon", warmup=50, decay=800, ema=0.99, precision="bf16", save_every=200),
-                       "decoder": Recipe(steps=3_000, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=100, decay=2_200, ema=0.997, precision="bf16", save_every=200),
-                       "upsampler": Recipe(steps=1_400, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=50, decay=1_100, ema=0.99, precision="bf16", save_every=200)}}
-
-    @classmethod
-    def create(cls, captions: list[str] = (), clip: str = "clip-small", glide: str | None = "glide-small", **config) -> "UnCLIP":
-        """A new model of the shipped size; `config` overrides the constructor's arguments. It reads with CLIP's tokenizer, so the captions are not needed.
-
-        A decoder of that size starts from the U-Net of a trained `glide` (None: from nothing); all else is untrained.
-        """
-        unet = dict(channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
-        upsampler = dict(size=64, crop=0.5, num_steps=12, unet=dict(channels=32, multipliers=(1, 1.25), depth=1, patch=2, groups=8, emb_dim=64))
-        sizes = dict(prior=dict(dim=96, depth=3, heads=3), ar_prior=dict(dim=56, depth=2, heads=2), decoder=dict(unet=unet), upsamplers=[upsampler])
-        model = cls(clip=clip, clip_digest=digest(find_pretrained(clip) / "model.safetensors"), **(sizes | config))
-        if glide and "decoder" not in config: start_from(model.decoder.unet, GLIDE.from_pretrained(glide).base)
-        return model
-
-    @classmethod
-    def from_published(cls, repo: str | Path = "kakaobrain/karlo-v1-alpha", revision: str = "main", device: str | torch.device = "cpu") -> "UnCLIP":
-        """Karlo, the open unCLIP, from the Hugging Face Hub or a folder in the layout of diffusers; its CLIP comes from the Hub (needs a network the first time, and 14 GB)."""
-        model = cls(**karlo_config())
-        load_karlo(model, repo, revision)
-        return model.to(device).eval()
-
+# %% ../nbs/readings/08_unclip.ipynb #c053
+class _Drawing(_Losses):
+    """From captions to embeddings, and from embeddings to pictures."""
     def _generator(self, seed: int) -> torch.Generator: return torch.Generator(self.device).manual_seed(seed)
 
     @torch.no_grad()
-    def imagine(self, prompts: str | list[str], *, n: int = 1, prior: str = "diffusion", guidance: float | None = None, num_steps: int | None = None, candidates: int | None = None,
-                seed: int = 0, generator: torch.Generator | None = None) -> Tensor:
+    def imagine(self, prompts: str | list[str], *, n: int = 1, prior: str = "diffusion", guidance: float | None = None, num_steps: int | None = None,
+                candidates: int | None = None, seed: int = 0, generator: torch.Generator | None = None) -> Tensor:
         """Picture embeddings (B, embed) for captions: of `candidates` embeddings the one with the largest dot product with z_t (sec. 2.2).
 
         prior: "diffusion", "ar", or "text": the text's own embedding as if it were a picture's (Figure 8, middle). guidance: of the prior; 1 is none.
@@ -331,7 +299,7 @@ class UnCLIP(_Losses):
     @torch.no_grad()
     def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0, sampler: str | None = None,
               prior: str = "diffusion") -> Iterator[Step]:
-        """Draw n pictures for each prompt: the prior at once, then num_steps steps of the decoder, shown enlarged, then the upsamplers'. All x are (B, 3, image_size, image_size).
+        """Draw n pictures for each prompt: the prior at once, num_steps steps of the decoder, shown enlarged, then the upsamplers'. All x: (B, 3, image_size, image_size).
 
         prior: as in `imagine`, or "none": the decoder from the caption alone. sampler: "ddpm" (learned variance), "ddim" or "dpm++".
         """
@@ -340,16 +308,53 @@ class UnCLIP(_Losses):
         z_i = None if prior == "none" else self.imagine(prompts, prior=prior, generator=generator)
         yield from self._draw(z_i, prompts, generator, guidance=guidance, num_steps=num_steps, sampler=sampler)
 
+# %% ../nbs/readings/08_unclip.ipynb #c055
+class UnCLIP(_Drawing):
+    """Text-to-image through CLIP's picture embedding (Ramesh et al. 2022): a prior makes the embedding from the caption, a decoder and upsamplers make the picture.
+
+    config: `prior`, `ar_prior` (None: none), `decoder` (arguments of the networks), `upsamplers` (a list, of Upsampler), `clip` (shipped name, folder or published name),
+    `clip_digest` (of its weights), `base_size` (pixels of the decoder), `kind` (what it predicts), `unit` (are embeddings unit vectors?), `p_null`, `p_image`, `p_text` (shares
+    dropped in training), `time_shift`; for drawing `guidance`, `prior_guidance`, `num_steps`, `prior_steps`, `candidates` (the best is kept), `sampler`, `spacing` of times.
+    """
+    RECIPES = {"gpu": {"prior": Recipe(steps=15_000, batch_size=1024, lr=2e-3, **_FAST, warmup=200, decay=12_000, ema=0.999, save_every=2_000),
+                       "ar_prior": Recipe(steps=8_000, batch_size=1024, lr=2e-3, **_FAST, warmup=200, decay=7_000, ema=0.999, save_every=2_000),
+                       "decoder": Recipe(steps=30_000, batch_size=512, lr=1.5e-3, **_FAST, warmup=500, decay=20_000, ema=0.9995, compile=True, save_every=2_000),
+                       "upsampler": Recipe(steps=8_000, batch_size=256, lr=1.5e-3, **_FAST, warmup=200, decay=6_000, ema=0.999, compile=True, save_every=1_000)},
+               "cpu": {"prior": Recipe(steps=3_000, batch_size=128, lr=2e-3, **_FAST, warmup=50, decay=2_500, ema=0.995, save_every=200),
+                       "ar_prior": Recipe(steps=1_000, batch_size=128, lr=2e-3, **_FAST, warmup=50, decay=800, ema=0.99, save_every=200),
+                       "decoder": Recipe(steps=3_000, batch_size=48, lr=1.5e-3, **_FAST, warmup=100, decay=2_200, ema=0.997, save_every=200),
+                       "upsampler": Recipe(steps=1_400, batch_size=48, lr=1.5e-3, **_FAST, warmup=50, decay=1_100, ema=0.99, save_every=200)}}
+
+    @classmethod
+    def create(cls, captions: list[str] = (), clip: str = "clip-small", glide: str | None = "glide-small", **config) -> "UnCLIP":
+        """A new model of the shipped size; `config` overrides the constructor's arguments. It reads with CLIP's tokenizer, so the captions are not needed.
+
+        A decoder of that size starts from the U-Net of a trained `glide` (None: from nothing); all else is untrained.
+        """
+        unet = dict(channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
+        upsampler = dict(size=64, crop=0.5, num_steps=12, unet=dict(channels=32, multipliers=(1, 1.25), depth=1, patch=2, groups=8, emb_dim=64))
+        sizes = dict(prior=dict(dim=96, depth=3, heads=3), ar_prior=dict(dim=56, depth=2, heads=2), decoder=dict(unet=unet), upsamplers=[upsampler])
+        model = cls(clip=clip, clip_digest=digest(find_pretrained(clip) / "model.safetensors"), **(sizes | config))
+        if glide and "decoder" not in config: start_from(model.decoder.unet, GLIDE.from_pretrained(glide).base)
+        return model
+
+    @classmethod
+    def from_published(cls, repo: str | Path = "kakaobrain/karlo-v1-alpha", revision: str = "main", device: str | torch.device = "cpu") -> "UnCLIP":
+        """Karlo, the open unCLIP, from the Hugging Face Hub or a folder in the layout of diffusers; its CLIP comes from the Hub (the first time by network, about 15 GB)."""
+        model = cls(**karlo_config())
+        load_karlo(model, repo, revision)
+        return model.to(device).eval()
+
     def _pictures(self, images: Tensor) -> Tensor:
         """Pictures (3, H, W) or (B, 3, H, W) in [-1, 1] as (B, 3, base_size, base_size); ValueError for other shapes or values."""
-        images = images[None] if images.ndim == 3 else images
-        if images.ndim != 4 or images.shape[1] != 3 or images.shape[-1] < self.base_size: raise ValueError(f"pictures must be (3, H, W) of at least {self.base_size} pixels, got {tuple(images.shape)}; resize them")
-        if not torch.isfinite(images).all() or images.abs().max() > 1.01: raise ValueError("pixels must be numbers in [-1, 1]; use to_float from t2i_course.parts.data, or clamp them")
+        images, side = images[None] if images.ndim == 3 else images, self.base_size
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[-1] < side: raise ValueError(f"pictures are (3, H, W) of {side} pixels or more, not {tuple(images.shape)}")
+        if not torch.isfinite(images).all() or images.abs().max() > 1.01: raise ValueError("pixels must be numbers in [-1, 1]; use to_float of parts.data, or clamp them")
         return self.shrink(images.to(self.device, torch.float32), self.base_size)
 
     @torch.no_grad()
     def decode(self, z_i: Tensor, prompts: list[str] | None = None, **options) -> Gallery:
-        """Pictures from embeddings (B, embed), without captions unless `prompts` (B strings) are given. options: x_T (B, 3, base_size, base_size), guidance, num_steps, sampler, eta, seed."""
+        """Pictures from embeddings (B, embed), and captions where `prompts` (B strings) are given. options: x_T (B, 3, base_size, base_size), guidance, num_steps, eta, seed."""
         z_i, generator = z_i.reshape(-1, z_i.shape[-1]), self._generator(options.pop("seed", 0))
         for step in self._draw(z_i, prompts or [""] * len(z_i), generator, **options): pass
         return Gallery(step.x.clamp(-1, 1).float().cpu(), prompts or [""] * len(z_i))
@@ -365,7 +370,7 @@ class UnCLIP(_Losses):
         return z_i, step.x
 
     def vary(self, image: Tensor, n: int = 4, eta: float = 1.0, seed: int = 0, guidance: float = 1.0, num_steps: int | None = None) -> Gallery:
-        """n pictures that CLIP would call the same (sec. 3.1): decoded from the bipartite latent of a picture (3, H, W) by DDIM with eta. eta = 0 gives the picture back, n times."""
+        """n pictures that CLIP would call the same (sec. 3.1): the bipartite latent of a picture (3, H, W), decoded by DDIM with eta; 0 gives n times the picture itself."""
         z_i, x_T = self.invert(image, num_steps)
         return self.decode(z_i.expand(n, -1), x_T=x_T.expand(n, -1, -1, -1), eta=eta, sampler="ddim", guidance=guidance, num_steps=num_steps, seed=seed)
 
@@ -381,7 +386,8 @@ class UnCLIP(_Losses):
         noise = slerp(x_T[:1].flatten(1).expand(n, -1), x_T[1:].flatten(1).expand(n, -1), w).view(n, *x_T.shape[1:])
         return self._along(slerp(z[:1].expand(n, -1), z[1:].expand(n, -1), w), noise, guidance=guidance, num_steps=num_steps)
 
-    def text_diff(self, image: Tensor, before: str, after: str, amounts: list[float] | Tensor = (0, 0.1, 0.2, 0.3, 0.4), guidance: float = 1.0, num_steps: int | None = None) -> Gallery:
+    def text_diff(self, image: Tensor, before: str, after: str, amounts: list[float] | Tensor = (0, 0.1, 0.2, 0.3, 0.4), guidance: float = 1.0,
+                  num_steps: int | None = None) -> Gallery:
         """A picture (3, H, W) turned from one description to another (sec. 3.3): slerp(z_i, normalised z_t - z_t0, amount), with the picture's own DDIM noise."""
         z_i, x_T = self.invert(image, num_steps)
         difference = self.read([after])["vector"] - self.read([before])["vector"]
