@@ -232,7 +232,7 @@ class DALLE(TextToImage):
         both read in one batch; 1 is the plain model. num_steps can only be the number of tokens. cache=False: recompute all places for each token, slow."""
         prompts, total = check_prompts(prompts, n), self.grid ** 2
         guidance, temperature = self.guidance if guidance is None else guidance, self.temperature if temperature is None else temperature
-        top_k, top_p = top_k or self.top_k, top_p or self.top_p
+        top_k, top_p = self.top_k if top_k is None else top_k, self.top_p if top_p is None else top_p
         if num_steps not in (None, total): raise ValueError(f"this model always draws {total} tokens, one a step; leave num_steps out, got {num_steps}")
         if not 0 <= guidance <= 30: raise ValueError(f"guidance must lie between 0 and 30, got {guidance}; 2 is a good start")
         choose(torch.zeros(1), temperature, top_k, top_p)                                   # says at once what is wrong with them

@@ -177,9 +177,9 @@ class _Networks(TextToImage):
         self.text = WordTower(**({"vocab_size": len(self.tokenizer)} | text))
         dim = self.text.words.embedding_dim
         self.up_text = WordTower(**({"vocab_size": len(self.tokenizer)} | up_text)) if up_text else None
-        self.base = ADMUNet(vector_dim=dim, token_dim=dim, **base)
         up_dim = self.up_text.words.embedding_dim if up_text else dim
-        self.upsampler = ADMUNet(vector_dim=up_dim, token_dim=up_dim, **upsampler)
+        self.base, self.upsampler = ADMUNet(vector_dim=dim, token_dim=dim, **base), ADMUNet(vector_dim=up_dim, token_dim=up_dim, **upsampler)
+        nn.init.zeros_(self.base.first.weight.data[:, 3 * self.base.patch**2:])       # what is known of a picture is not heard before it is trained (sec. 3.3)
         self.clip = NoisyCLIP(base_size, dim, **clip) if clip is not None else None
         self.schedule, self.up_schedule = Schedule.cosine(), Schedule.linear()
 
