@@ -214,16 +214,16 @@ class LatentDiffusion(TextToImage):
         yield from self.walk(prompts, self.noise(len(prompts), generator), self.times(num_steps), guidance, sampler, generator=generator if self.device.type == "cpu" else None)
 
     def start_from(self, image: Tensor) -> Tensor:
-        """Check a picture (1, 3, S, S) in [-1, 1] of the model's size and encode it. ValueError otherwise."""
-        wanted = (1, 3, self.image_size, self.image_size)
+        """Check a picture (3, S, S) or (1, 3, S, S) in [-1, 1] of the model's size and encode it. ValueError otherwise."""
+        image, wanted = image[(None,) * (4 - image.ndim)], (1, 3, self.image_size, self.image_size)
         if tuple(image.shape) != wanted: raise ValueError(f"the picture must be {wanted}, got {tuple(image.shape)}; resize it first")
         if not (image.abs() <= 1.001).all(): raise ValueError("the picture must lie in [-1, 1] and hold no NaN; use to_float on 8-bit pictures")
         return self.to_latent(image.to(self.device))
 
     @torch.no_grad()
     def image_to_image(self, image: Tensor, prompts: str | list[str], *, strength: float = 0.6, n: int = 1, guidance: float | None = None,
-                       num_steps: int | None = None, seed: int = 0) -> Gallery:
-        """SDEdit (Meng 2021) in the latent: noise the picture part of the way, then draw from there. image: (1, 3, S, S) in [-1, 1].
+                       num_steps: int | None = None, seed: int = 0, sampler: str | None = None) -> Gallery:
+        """SDEdit (Meng 2021) in the latent: noise the picture part of the way, then draw from there. image: (3, S, S) or (1, 3, S, S) in [-1, 1].
 
         strength: 0 < strength <= 1, the share of the steps that are walked; 1 leaves almost nothing of the picture.
         """
@@ -233,15 +233,16 @@ class LatentDiffusion(TextToImage):
         times = times[len(times) - max(1, round(strength * len(times))):]
         start = torch.full((len(prompts),), times[0], device=self.device)
         z_t = q_sample(self.schedule, z_0.expand(len(prompts), -1, -1, -1), start, self.noise(len(prompts), generator))
-        for step in self.walk(prompts, z_t, times, guidance): pass
+        for step in self.walk(prompts, z_t, times, guidance, sampler, generator=generator if self.device.type == "cpu" else None): pass
         return Gallery(step.x.clamp(-1, 1).float().cpu(), prompts)
 
     @torch.no_grad()
     def edit(self, image: Tensor, mask: Tensor, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0) -> Gallery:
-        """Inpainting in the latent: repaint where mask is 1. image: (1, 3, S, S) in [-1, 1], mask: (1, 1, S, S). Pixels outside the mask come back unchanged.
+        """Inpainting in the latent: repaint where mask is 1. image: (3, S, S) or (1, 3, S, S) in [-1, 1], mask: (S, S), or with ones before. Pixels outside come back unchanged.
 
         A cell of the latent is repainted where any of its pixels is; DDIM, since the known part must keep to one path.
         """
+        image, mask = (x[(None,) * (4 - x.ndim)] for x in (image, mask))
         if tuple(mask.shape) != (1, 1, *image.shape[2:]): raise ValueError(f"the mask must be {(1, 1, *image.shape[2:])} like the picture, got {tuple(mask.shape)}")
         if not (mask > 0.5).any(): raise ValueError("the mask is empty: nothing would change; paint where the picture is to be redrawn")
         prompts, z_0, mask = check_prompts(prompts, n), self.start_from(image), (mask > 0.5).float().to(self.device)
