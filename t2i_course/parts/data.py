@@ -67,7 +67,9 @@ class CaptionedImages:
         return f"CaptionedImages({len(self)} at {self.size} px: {counts})"
 
     @property
-    def size(self): return self.images.shape[-1]
+    def size(self):
+        "Pixels a side."
+        return self.images.shape[-1]
 
     def subset(self, which):
         "The pictures at these indices, or where this mask is true."

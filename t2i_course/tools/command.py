@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
 
     def error(self, message):
+        """A ValueError with argparse's message, where argparse itself would print the usage and leave."""
         raise ValueError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
 
     def _check_value(self, action, value):
@@ -41,7 +42,7 @@ def number(kind: type, low: float, high: float, advice: str = ""):
         except ValueError: value = None
         if value is None or not low <= value <= high:
             what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:g} to {high:g}{advice and '; '}{advice}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:.12g} to {high:.12g}{advice and '; '}{advice}")
         return value
     return convert
 
