@@ -6,34 +6,40 @@ Docs: https://t2i-course.github.io/t2i_course/readings/imagen.html.md"""
 
 # %% auto #0
 __all__ = ['THRESHOLDS', 'LANGUAGES', 'static_threshold', 'dynamic_threshold', 'thresholded', 'augmented', 'paired_crops',
-           'Experts', 'Imagen']
+           'Experts', 'Imagen', 'capped_threshold', 'DeepFloydIF']
 
 # %% ../nbs/readings/09_imagen.ipynb #c003
 import copy
+from itertools import accumulate
+from pathlib import Path
 from typing import Iterator
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .ddpm import Denoiser, diffusion_loss, step_indices
 from .diffusion import Schedule, to_x0
-from .glide import GLIDE
+from .glide import GLIDE, ancestral_learned, guided_prediction
 from .guidance import SAMPLERS, classifier_free, draw_times, drop_condition
 from .parts.adm import start_from
 from .parts.efficient_unet import EfficientUNet
-from .parts.imagen_unet import ImagenUNet
-from .parts.language import Distillation, Reader, minilm, read_all, t5
+from .parts.imagen_unet import ImagenUNet, if_config, load_if
+from .parts.language import Borrowed, Distillation, Reader, file_of, minilm, read_all, t5, transformers_t5
+from .parts.published import read_published
 from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts
 from .parts.text import Tokenizer
 from .parts.training import Recipe
 
-# %% ../nbs/readings/09_imagen.ipynb #c025
+# %% ../nbs/readings/09_imagen.ipynb #c028
 def static_threshold(x0_hat: Tensor) -> Tensor:
     """Cut off at -1 and 1 (Imagen, sec. 2.3). (B, ...) -> the same."""
     return x0_hat.clamp(-1, 1)
 
 
 def dynamic_threshold(x0_hat: Tensor, percentile: float = 99.5) -> Tensor:
-    """Per picture: s is this percentile of the absolute values, at least 1; cut off at -s and s, then divide by s (Imagen, sec. 2.3 and appendix). (B, ...) -> (B, ...) in [-1, 1]."""
+    """Per picture: s is this percentile of the absolute values, at least 1; cut off at -s and s, then divide by s (Imagen, sec. 2.3).
+
+    x0_hat: (B, ...) -> (B, ...) in [-1, 1]. Raises ValueError for a percentile outside (0, 100].
+    """
     if not 0 < percentile <= 100: raise ValueError(f"a percentile lies above 0 and at most at 100, got {percentile}; the paper takes 99.5")
     s = torch.quantile(x0_hat.float().abs().flatten(1), percentile / 100, dim=1).clamp(min=1).to(x0_hat.dtype)
     s = s.reshape(-1, *[1] * (x0_hat.ndim - 1))
@@ -46,7 +52,7 @@ def thresholded(denoiser: Denoiser, schedule: Schedule, kind: str, rule) -> Deno
     """A denoiser whose clean picture goes through `rule`: it predicts x0, whatever `denoiser` predicts. For samplers called with kind="x0" and clip=False."""
     return lambda x_t, t, cond=None: rule(to_x0(schedule, x_t, t, denoiser(x_t, t, cond).to(x_t.dtype), kind))
 
-# %% ../nbs/readings/09_imagen.ipynb #c034
+# %% ../nbs/readings/09_imagen.ipynb #c037
 def augmented(low: Tensor, level: Tensor, noise: Tensor) -> Tensor:
     """Noise conditioning augmentation (Imagen, sec. 2.4): the small picture on the cosine schedule at time level, cos(pi level / 2) low + sin(pi level / 2) noise.
 
@@ -60,12 +66,13 @@ def paired_crops(high: Tensor, low: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The same random window of each picture and of its small version: (B, 3, side, side), (B, 3, side / f, side / f), f = how many times larger `high` is."""
     f = high.shape[-1] // low.shape[-1]
     places = low.shape[-1] - side // f + 1
-    if side % f or places < 1: raise ValueError(f"a window of {side} pixels does not fit pictures of {high.shape[-1]} and {low.shape[-1]} pixels; choose a multiple of {f} that does")
+    if side % f or places < 1:
+        raise ValueError(f"a window of {side} pixels does not fit pictures of {high.shape[-1]} and {low.shape[-1]} pixels; choose a multiple of {f} that does")
     corners = torch.randint(places, (len(high), 2)).tolist()
     cut = lambda x, k: torch.stack([p[:, r * k:r * k + side * k // f, c * k:c * k + side * k // f] for p, (r, c) in zip(x, corners)])
     return cut(high, f), cut(low, 1)
 
-# %% ../nbs/readings/09_imagen.ipynb #c041
+# %% ../nbs/readings/09_imagen.ipynb #c044
 class Experts(nn.Module):
     """One denoiser made of several, each for an interval of times (eDiff-I, sec. 4.1). networks[k] serves borders[k-1] <= t < borders[k]; borders rise, one fewer than networks.
 
@@ -92,20 +99,20 @@ class Experts(nn.Module):
             out[rows] = said
         return out
 
-# %% ../nbs/readings/09_imagen.ipynb #c046
-LANGUAGES = {"reader": Reader, "minilm": minilm, "t5": t5}
+# %% ../nbs/readings/09_imagen.ipynb #c049
+LANGUAGES = {"reader": Reader, "minilm": minilm, "t5": t5, "transformers": transformers_t5}
 
 class _Networks(TextToImage):
     """Imagen's language model and its two networks, and what they are shown: one of three parts of `Imagen`."""
     kind = "x0"
 
-    def __init__(self, tokenizer: str, language: dict, base: dict, upsampler: dict | None, base_size: int = 32, image_size: int = 64, p_null: float = 0.1, time_shift: float = 3.0,
-                 crop: int = 32, most_noise: float = 0.5, guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++", up_guidance: float = 1.0, up_steps: int = 12,
-                 aug_level: float = 0.1, threshold: str = "dynamic", percentile: float = 99.5):
+    def __init__(self, tokenizer: str, language: dict, base: dict, upsampler: dict | None, base_size: int = 32, image_size: int = 64, p_null: float = 0.1,
+                 time_shift: float = 3.0, crop: int = 32, most_noise: float = 0.5, guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++", up_guidance: float = 1.0,
+                 up_steps: int = 12, aug_level: float = 0.1, threshold: str = "dynamic", percentile: float = 99.5):
         super().__init__()
-        self.config = dict(tokenizer=tokenizer, language=language, base=base, upsampler=upsampler, base_size=base_size, image_size=image_size, p_null=p_null, time_shift=time_shift,
-                           crop=crop, most_noise=most_noise, guidance=guidance, num_steps=num_steps, sampler=sampler, up_guidance=up_guidance, up_steps=up_steps,
-                           aug_level=aug_level, threshold=threshold, percentile=percentile)
+        self.config = dict(tokenizer=tokenizer, language=language, base=base, upsampler=upsampler, base_size=base_size, image_size=image_size, p_null=p_null,
+                           time_shift=time_shift, crop=crop, most_noise=most_noise, guidance=guidance, num_steps=num_steps, sampler=sampler, up_guidance=up_guidance,
+                           up_steps=up_steps, aug_level=aug_level, threshold=threshold, percentile=percentile)
         for name, value in self.config.items():
             if name not in ("tokenizer", "language", "base", "upsampler"): setattr(self, name, value)
         options = dict(language)
@@ -155,7 +162,7 @@ class _Networks(TextToImage):
             return self.upsampler(torch.cat([x_t, enlarged.repeat(times, 1, 1, 1)], 1), t, level=level.repeat(times), **cond)
         return network
 
-# %% ../nbs/readings/09_imagen.ipynb #c048
+# %% ../nbs/readings/09_imagen.ipynb #c053
 class _Losses(_Networks):
     """What each of Imagen's networks is trained on: the second part of `Imagen`."""
     @property
@@ -180,7 +187,7 @@ class _Losses(_Networks):
         return drop_condition(cond, self.null(cond), self.p_null)
 
     def _loss(self, network: Denoiser, schedule: Schedule, x_0: Tensor, batch: dict, shift: float) -> dict[str, Tensor]:
-        """Mean squared error of x_0, weighted by min(SNR + 1, 5) (Hang 2023), at random times."""
+        """Eq. 1 of the paper with w_t = min(SNR + 1, 5) (Hang 2023), at random times."""
         t, weight = draw_times(len(x_0), schedule.T, shift, x_0.device), (schedule.snr + 1).clamp(max=5)
         return {"loss": diffusion_loss(network, schedule, x_0, self.condition(batch), self.kind, t=t, weight=weight).mean()}
 
@@ -189,24 +196,30 @@ class _Losses(_Networks):
         return self._loss(self.at_base, self.schedule, self.shrink(batch["image"]), batch, self.time_shift)
 
     def upsampler_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Loss of the upsampler on random crops, the small one noised to a random level between 0 and `most_noise` that it is told (Imagen, sec. 2.4). batch: as in `base_loss`."""
-        if batch["image"].shape[-1] != self.image_size: raise ValueError(f"the upsampler is trained on pictures of {self.image_size} pixels, got {batch['image'].shape[-1]}; make the data at that size")
+        """Loss of the upsampler on random crops, the small one noised to a random level that it is told (Imagen, sec. 2.4). batch: as in `base_loss`.
+
+        Levels lie between 0 and `most_noise`. Raises ValueError for pictures that are not of `image_size`.
+        """
+        side = batch["image"].shape[-1]
+        if side != self.image_size: raise ValueError(f"the upsampler is trained on pictures of {self.image_size} pixels, got {side}; make the data at that size")
         high, low = paired_crops(batch["image"], self.shrink(batch["image"]), self.crop)
         level = self.most_noise * torch.rand(len(high), device=high.device)
         return self._loss(self.at_upsampler(augmented(low, level, torch.randn_like(low)), level), self.up_schedule, high, batch, 1.0)
 
-# %% ../nbs/readings/09_imagen.ipynb #c050
+# %% ../nbs/readings/09_imagen.ipynb #c055
 class Imagen(_Losses):
     """Cascaded text-to-image diffusion with a frozen language model (Saharia et al. 2022): a base at `base_size` pixels and an upsampler to `image_size`.
 
-    config: `tokenizer` (JSON text); `language` (its "name": "reader", shipped, or "minilm" or "t5", borrowed; the rest are its arguments); `base` (of ImagenUNet), `upsampler` (of
-    EfficientUNet; None: the base's pictures are the result); `p_null` (share of captions zeroed); `time_shift` (how far the base's training leans to noisy times);
-    `crop` (side the upsampler is trained on) and `most_noise` (its largest augmentation level). Defaults for drawing: `guidance`, `num_steps`, `sampler` of the base,
-    `up_guidance`, `up_steps`, `aug_level` of the upsampler, `threshold` ("dynamic", "static" or "none") and its `percentile`.
+    config: `tokenizer` (JSON text); `language` (its "name": "reader", shipped, or one of the borrowed "minilm", "t5", "transformers"; the rest are its arguments); `base` (of
+    ImagenUNet), `upsampler` (of EfficientUNet; None: the base's pictures are the result); `p_null` (share of captions zeroed);
+    `time_shift` (how far the base's training leans to noisy times); `crop` (side the upsampler is trained on) and `most_noise` (its largest
+    augmentation level). Defaults for drawing: `guidance`, `num_steps`, `sampler` of the base, `up_guidance`, `up_steps`, `aug_level` of the upsampler, `threshold` ("dynamic", "static" or "none") and its `percentile`.
     """
     RECIPES = {"gpu": {"language": Recipe(steps=6_000, batch_size=1024, lr=2e-3, optimizer="muon", warmup=100, decay=5_000, ema=0.999, save_every=1_000),
-                       "base": Recipe(steps=30_000, batch_size=512, lr=2.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
-                       "upsampler": Recipe(steps=10_000, batch_size=256, lr=2e-3, optimizer="muon", warmup=200, decay=8_000, ema=0.999, precision="bf16", compile=True, save_every=1_000)},
+                       "base": Recipe(steps=30_000, batch_size=512, lr=2.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True,
+                                      save_every=2_000),
+                       "upsampler": Recipe(steps=10_000, batch_size=256, lr=2e-3, optimizer="muon", warmup=200, decay=8_000, ema=0.999, precision="bf16", compile=True,
+                                           save_every=1_000)},
                "cpu": {"language": Recipe(steps=1_500, batch_size=256, lr=3e-3, optimizer="muon", warmup=50, decay=1_300, ema=0.99, save_every=250),
                        "base": Recipe(steps=4_000, batch_size=48, lr=2.5e-3, optimizer="muon", warmup=100, decay=3_200, ema=0.998, precision="bf16", save_every=200),
                        "upsampler": Recipe(steps=1_500, batch_size=48, lr=2e-3, optimizer="muon", warmup=50, decay=1_200, ema=0.99, precision="bf16", save_every=200)}}
@@ -259,21 +272,41 @@ class Imagen(_Losses):
         yield from self._draw(self.read(prompts), len(prompts), **options)
 
     @torch.no_grad()
-    def enlarge(self, images: Tensor, prompts: str | list[str], *, aug_level: float | None = None, seed: int = 0, threshold: str | None = None, up_guidance: float | None = None) -> Gallery:
-        """Run only the upsampler on pictures (B, 3, h, w) in [-1, 1], of sides that divide by 4, one prompt each: B pictures, image_size / base_size times larger."""
+    def enlarging(self, images: Tensor, prompts: str | list[str], *, aug_level: float | None = None, seed: int = 0, threshold: str | None = None,
+                  up_guidance: float | None = None) -> Iterator[Step]:
+        """The steps of the upsampler alone, on pictures (B, 3, h, w) in [-1, 1], of sides that divide by 4, one prompt each. x: image_size / base_size times larger.
+
+        Raises ValueError for pictures that do not match the prompts, and where there is no upsampler.
+        """
         if self.upsampler is None: raise ValueError("this model has no upsampler; load one that has, or train it")
         options, prompts = self._checked(seed=seed, aug_level=aug_level, threshold=threshold, up_guidance=up_guidance), check_prompts(prompts)
-        if images.ndim != 4 or images.shape[1] != 3 or len(images) != len(prompts): raise ValueError(f"{len(prompts)} prompts need as many pictures (B, 3, h, w), got {tuple(images.shape)}")
+        if images.ndim != 4 or images.shape[1] != 3 or len(images) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts need as many pictures (B, 3, h, w), got {tuple(images.shape)}")
         if not torch.isfinite(images).all(): raise ValueError("the pictures hold NaN or infinity; check how they were made")
         chosen = {k: options[k] for k in ("aug_level", "threshold", "up_guidance", "generator")}
-        for step in self._enlarge(images.to(self.device, torch.float32), self.read(prompts), **chosen): pass
-        return Gallery(step.x.clamp(-1, 1).float().cpu(), prompts)
+        yield from self._enlarge(images.to(self.device, torch.float32), self.read(prompts), **chosen)
+
+    def enlarge(self, images: Tensor, prompts: str | list[str], **options) -> Gallery:
+        """The pictures at the end of `enlarging`, which says what the arguments are."""
+        for step in self.enlarging(images, prompts, **options): pass
+        return Gallery(step.x.clamp(-1, 1).float().cpu(), check_prompts(prompts))
+
+    @staticmethod
+    def from_published(repo: str | Path = "DeepFloyd/IF-I-XL-v1.0", reader: str | Path = "DeepFloyd/t5-v1_1-xxl", revision: str = "main",
+                       device: str | torch.device = "cpu", dtype: str = "float32", t5_dtype: str = "bfloat16") -> "DeepFloydIF":
+        """Stage one of DeepFloyd's IF (2023), the open Imagen, and the T5 that it reads with: folders, or repositories of the Hugging Face Hub (accept the licence there).
+
+        dtype: of the U-Net's weights (XL: 17 GB as "float32", 9 GB as "float16"), t5_dtype: of T5's (10 GB as "bfloat16").
+        Raises ValueError where files are missing or do not fit.
+        """
+        return DeepFloydIF.load(repo, reader, revision, dtype, t5_dtype).to(device)
 
     @torch.no_grad()
-    def paint(self, prompt: str, regions: dict[str, Tensor], *, strength: float = 1.0, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0) -> Gallery:
-        """Paint with words (eDiff-I, sec. 4.3): n pictures of a prompt, with words of it sent to regions. regions: {words of the prompt: (H, W) mask, 1 where they belong}; strength: w'.
+    def paint(self, prompt: str, regions: dict[str, Tensor], *, strength: float = 1.0, n: int = 1, guidance: float | None = None, num_steps: int | None = None,
+              seed: int = 0) -> Gallery:
+        """Paint with words (eDiff-I, sec. 4.3): n pictures of a prompt, with words of it sent to regions.
 
-        Needs the shipped reader's tokens. Raises ValueError for words that are not in the prompt.
+        regions: {words of the prompt: (H, W) mask, 1 where they belong}; strength: w'. Needs the shipped reader's tokens. Raises ValueError for words that are not in the prompt.
         """
         options, prompts = self._checked(guidance, num_steps, None, seed), check_prompts(prompt, n)
         cond = self.read(prompts)
@@ -300,3 +333,61 @@ class Imagen(_Losses):
             for k, (a, b) in enumerate(offsets):
                 if a < start + len(words) and b > start: maps[0, k + 1] = torch.maximum(maps[0, k + 1], region.float())     # token 0 is the start
         return maps
+
+# %% ../nbs/readings/09_imagen.ipynb #c135
+def capped_threshold(x0_hat: Tensor, percentile: float = 95.0, most: float = 1.5) -> Tensor:
+    """Dynamic thresholding whose divisor is at most `most` (DeepFloyd IF's released code). x0_hat: (B, C, H, W) -> the same shape, in [-1, 1]."""
+    s = torch.quantile(x0_hat.float().abs().flatten(1), percentile / 100, dim=1).clamp(1, most).to(x0_hat)[:, None, None, None]
+    return x0_hat.clamp(-s, s) / s
+
+
+class DeepFloydIF(TextToImage):
+    """Stage one of DeepFloyd's IF (2023), the open Imagen: T5 and a U-Net that predicts noise and variance of `image_size` pixels. Made by `Imagen.from_published`.
+
+    language: a Borrowed T5 of `length` places (77), left out of the state dict; network: arguments of ImagenUNet. It comes trained, and has no stages.
+    """
+    def __init__(self, language: Borrowed, network: dict, image_size: int = 64, guidance: float = 7.0, num_steps: int = 150):
+        super().__init__()
+        self.language, self.image_size, self.guidance, self.num_steps = language, image_size, guidance, num_steps
+        self.config = dict(network=network, image_size=image_size, guidance=guidance, num_steps=num_steps)
+        self.base = ImagenUNet(**network)
+        with torch.device("cpu"): self.schedule = Schedule.cosine()                   # also where the network is only counted, on the meta device
+
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """None: it comes trained."""
+        return {}
+
+    @classmethod
+    def load(cls, repo: str | Path, reader: str | Path, revision: str = "main", dtype: str = "float32", t5_dtype: str = "bfloat16") -> "DeepFloydIF":
+        """Build and fill it from config.yml and pytorch_model.bin, and from T5's files; strict in both directions. For the arguments see `Imagen.from_published`."""
+        import yaml
+        params = yaml.safe_load(file_of(repo, "config.yml", revision).read_text(encoding="utf-8"))["params"]
+        language = t5(reader, revision, 77, t5_dtype)
+        with torch.device("meta"): self = cls(language, if_config(params), int(params["image_size"]))      # no numbers drawn for weights about to be replaced
+        self.base = self.base.to(getattr(torch, dtype)).to_empty(device="cpu")
+        load_if(self.base, read_published(file_of(repo, "pytorch_model.bin", revision)), str(repo))
+        return self.eval()
+
+    @torch.no_grad()
+    def read(self, captions: list[str]) -> dict[str, Tensor]:
+        """T5's states of the captions in lower case, {"tokens": (B, length, dim)}. No mask: IF looks at the padding too. ValueError for a caption that is too long."""
+        ids, mask = self.language.encode([c.lower().strip() for c in captions])
+        ids, mask = (F.pad(x, (0, self.language.length - x.shape[1])) for x in (ids, mask))
+        return {"tokens": self.language.states(ids, mask).to(self.base.first.weight)}
+
+    @torch.no_grad()
+    def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0) -> Iterator[Step]:
+        """Draw n pictures for each prompt, (B, 3, image_size, image_size): ancestral steps with the learned variance, at the times of the released code."""
+        prompts, generator = check_prompts(prompts, n), torch.Generator(self.device).manual_seed(seed)
+        guidance, num_steps = self.guidance if guidance is None else guidance, self.num_steps if num_steps is None else num_steps
+        if not 0 <= guidance <= 30: raise ValueError(f"guidance must lie between 0 and 30, got {guidance}; 7 is what IF was released with")
+        step_indices(self.schedule.T, num_steps)                                      # for its ValueError; IF's own times reach 0 and T - 1
+        strides = [(self.schedule.T - 1) / max(num_steps - 1, 1)] * (num_steps - 1)
+        times = [round(t) for t in accumulate(strides, initial=0.0)][::-1]            # added up as there, so that halves round to the same side
+        network = guided_prediction(lambda x_t, t, cond: self.base(x_t.to(self.base.first.weight), t, **cond).to(x_t), guidance, self.read([""]))
+        def cleaned(x_t, t, cond):
+            eps, v = network(x_t, t, cond).chunk(2, dim=1)
+            return torch.cat([capped_threshold(to_x0(self.schedule, x_t, t, eps, "eps")), v], dim=1)
+        x_T = torch.randn(len(prompts), 3, self.image_size, self.image_size, generator=generator, device=self.device)
+        yield from ancestral_learned(cleaned, self.schedule, x_T, self.read(prompts), kind="x0", times=times, generator=generator, clip=False)

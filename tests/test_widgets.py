@@ -7,6 +7,7 @@ import pytest
 from check_docs import NO_BROWSER, PICTURE, chromium
 from t2i_course.tools.ask import PAINT_ESM, Paint
 from t2i_course.tools.plots import png
+from t2i_course.tools.rating import SideBySide, preference
 from t2i_course.tools.widgets import ESM, Player, Scrub
 
 SOLID = lambda r, g=0.0, b=0.0: np.broadcast_to(np.array([r, g, b], "float32")[:, None, None] * 2 - 1, (3, 8, 8))
@@ -182,3 +183,42 @@ def test_a_stored_brush_shows_its_examples(page):
     page.wait_for_function("() => document.querySelector('.answer').dataset.drawn === '2'")
     assert widget.evaluate(ANSWER, [3, 3]) == [0, 255, 0, 255] and widget.query_selector(".bar button").is_disabled()
     assert page.input_value("input[type=text]") == "green"
+
+
+def contest(n=4):
+    """n prompts; model A always draws red, model B blue."""
+    return SideBySide([f"prompt {i}" for i in range(n)], [[SOLID(1)] * 2] * n, [[SOLID(0, 0, 1)] * 2] * n, names=("reds", "blues"), title="Which?", size=64)
+
+
+def answer(widget, page, name, wishes):
+    """Rate as `name`: for each prompt the wished answer to both questions, whichever side the wished model stands on."""
+    page.fill("input.rater", name)
+    for i, wish in enumerate(wishes):
+        page.wait_for_function("i => document.querySelector('.t2i-rating').dataset.item == i", arg=i)
+        red_left = widget.evaluate("""async e => { const i = e.querySelector('.left'); await i.decode(); const c = document.createElement('canvas').getContext('2d');
+                                      c.drawImage(i, 0, 0); return c.getImageData(1, 1, 1, 1).data[0] > 128; }""")
+        side = "tie" if wish == "tie" else "left" if (wish == "A") == red_left else "right"
+        for question in ("quality", "alignment"):
+            widget.query_selector(f"[data-question={question}] [data-answer={side}]").click()
+        if i + 1 < len(wishes):
+            widget.query_selector(".on").click()
+
+
+def test_two_people_rate_and_see_preference_interval_and_tie(page):
+    board = contest(10)
+    page.set_content(board.html())
+    widget = page.wait_for_selector(".t2i-rating")
+    assert "reds" not in widget.inner_text() and "blues" not in widget.inner_text()       # nobody is told who is who
+    answer(widget, page, "ann", ["A"] * 9 + ["tie"])
+    answer(widget, page, "bob", ["A"] * 8 + ["B", "tie"])
+    assert "10 answered by bob" in widget.query_selector("output").inner_text()
+    widget.query_selector(".show").click()
+    cells = [c.inner_text() for c in widget.query_selector_all("[data-result=quality] td")]
+    votes = [dict(rater=r, item=i, quality=a) for r, row in (("ann", ["A"] * 9 + ["tie"]), ("bob", ["A"] * 8 + ["B", "tie"])) for i, a in enumerate(row)]
+    found = preference(votes, "quality")
+    low, high = (f"{100 * x:.0f}%" for x in found["interval"])
+    assert cells == ["quality", "85%", "10%", "5%", f"90% [{low}, {high}]", "reds", "10 prompts, 2 raters"] and found["verdict"] == "A"
+    answer(widget, page, "carl", ["B"] * 10)                                              # the third disagrees with both: now it is open
+    votes += [dict(rater="carl", item=i, quality="B") for i in range(10)]
+    cells = [c.inner_text() for c in widget.query_selector_all("[data-result=quality] td")]
+    assert preference(votes, "quality")["verdict"] == "tie" and cells[5] == "a tie" and cells[6] == "10 prompts, 3 raters"

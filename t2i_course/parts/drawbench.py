@@ -15,8 +15,10 @@ from .shapes import read_caption, verify
 
 # %% ../../nbs/parts/drawbench.ipynb #c007
 DRAWBENCH = {
-    "Colors": [(c, c) for c in ("one purple star on a white background", "one orange square on a black background", "a small green circle on a pink background", "a large yellow cross on a gray background")],
-    "Counting": [(c, c) for c in ("four yellow crosses on a black background", "three green triangles on a white background", "two orange stars on a gray background", "four blue circles on a pink background")],
+    "Colors": [(c, c) for c in ("one purple star on a white background", "one orange square on a black background", "a small green circle on a pink background",
+                               "a large yellow cross on a gray background")],
+    "Counting": [(c, c) for c in ("four yellow crosses on a black background", "three green triangles on a white background",
+                                 "two orange stars on a gray background", "four blue circles on a pink background")],
     "Conflicting": [("a square that is not red but blue on a white background", "one blue square on a white background"),
                     ("a star that should have been a circle, orange on a black background", "one orange star on a black background"),
                     ("two circles, no, three circles, purple on a gray background", "three purple circles on a gray background"),
@@ -31,18 +33,24 @@ DRAWBENCH = {
                      ("a figure with five points, the colour of the sun, on a pink background", "one yellow star on a pink background")],
     "Gary Marcus et al.": [("a red circle above a blue square on a white background",) * 2, ("a blue square above a red circle on a white background",) * 2,
                            ("a red square above a blue circle on a white background",) * 2, ("a blue circle above a red square on a white background",) * 2],
-    "Misspellings": [("two bleu sqares on a whit background", "two blue squares on a white background"), ("thre gren tringles on a blak background", "three green triangles on a black background"),
-                     ("a smal purpel star on a gray backgrond", "a small purple star on a gray background"), ("four ornge circels on a pnk background", "four orange circles on a pink background")],
+    "Misspellings": [("two bleu sqares on a whit background", "two blue squares on a white background"),
+                     ("thre gren tringles on a blak background", "three green triangles on a black background"),
+                     ("a smal purpel star on a gray backgrond", "a small purple star on a gray background"),
+                     ("four ornge circels on a pnk background", "four orange circles on a pink background")],
     "Positional": [(c, c) for c in ("a red cross left of a green star on a pink background", "a yellow circle below a purple square on a white background",
                                     "a blue triangle right of an orange cross on a black background", "a green square above a red star on a gray background")],
-    "Rare Words": [("one crimson pentagram on an ivory background", "one red star on a white background"), ("two violet discs on a jet background", "two purple circles on a black background"),
-                   ("one azure quadrilateral on an ashen background", "one blue square on a gray background"), ("three emerald trigons on a salmon background", "three green triangles on a pink background")],
+    "Rare Words": [("one crimson pentagram on an ivory background", "one red star on a white background"),
+                   ("two violet discs on a jet background", "two purple circles on a black background"),
+                   ("one azure quadrilateral on an ashen background", "one blue square on a gray background"),
+                   ("three emerald trigons on a salmon background", "three green triangles on a pink background")],
     "Reddit": [("can somebody please draw me three purple circles on a pink background, thanks", "three purple circles on a pink background"),
                ("my kid wants one yellow star on a black background", "one yellow star on a black background"),
                ("so, picture this: two green squares on a white background", "two green squares on a white background"),
                ("a large orange triangle on a gray background, nothing else", "a large orange triangle on a gray background")],
-    "Text": [('the letter "O", filled with red, on a white background', "one red circle on a white background"), ('a plus sign "+" in green on a black background', "one green cross on a black background"),
-             ('an asterisk "*" in yellow on a gray background', "one yellow star on a gray background"), ('a blue bullet point on a pink background', "one blue circle on a pink background")],
+    "Text": [('the letter "O", filled with red, on a white background', "one red circle on a white background"),
+             ('a plus sign "+" in green on a black background', "one green cross on a black background"),
+             ('an asterisk "*" in yellow on a gray background', "one yellow star on a gray background"),
+             ('a blue bullet point on a pink background', "one blue circle on a pink background")],
 }
 
 # %% ../../nbs/parts/drawbench.ipynb #c009

@@ -50,7 +50,8 @@ class EfficientUNet(nn.Module):
         self.skips, self.scale = skips, scale
 
     def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, mask: Tensor | None = None, level: Tensor | None = None) -> Tensor:
-        if x_t.shape[-1] % self.side or x_t.shape[-2] % self.side: raise ValueError(f"this network needs picture sides that divide by {self.side}, got {tuple(x_t.shape[-2:])}; resize the pictures")
+        if x_t.shape[-1] % self.side or x_t.shape[-2] % self.side:
+            raise ValueError(f"this network needs picture sides that divide by {self.side}, got {tuple(x_t.shape[-2:])}; resize the pictures")
         if level is None: raise ValueError("this network is told how much noise was added to the small picture: level, (B,) between 0 and 1")
         tokens, h = self.translate(tokens), self.first(x_t)
         emb = self.time(time_embedding(t, self.width)) + self.level(time_embedding(1000 * level, self.width)) + self.pool(tokens, mask)
@@ -67,4 +68,5 @@ class EfficientUNet(nn.Module):
         return self.last(F.silu(self.norm(torch.cat([h, full], dim=1))))
 
 # %% ../../nbs/parts/efficient_unet.ipynb #c015
-IMAGEN_SR = {"64 to 256": dict(text_dim=4096, token_dim=512, pool_heads=8), "256 to 1024": dict(text_dim=4096, token_dim=512, pool_heads=8, see_places=False)}   # appendix F.2, F.3
+_SR = dict(text_dim=4096, token_dim=512, pool_heads=8)                              # appendix F.2; the rest are the class's defaults
+IMAGEN_SR = {"64 to 256": _SR, "256 to 1024": dict(_SR, see_places=False)}          # ... and F.3

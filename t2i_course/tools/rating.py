@@ -20,8 +20,9 @@ QUESTIONS = {"quality": "Which set of images is of higher quality?", "alignment"
 ANSWERS = {"A": 1.0, "tie": 0.5, "B": 0.0}
 
 def preference(votes: list[dict], question: str) -> dict:
-    """What raters' answers to one of QUESTIONS say: {"A", "tie", "B": shares of the answers, "preference": A's, ties as half, "interval": 95%, "n": prompts, "raters", "verdict"}.
+    """What raters' answers to one of QUESTIONS say.
 
+    Returns {"A", "tie", "B": shares of the answers, "preference": A's, ties as half, "interval": 95%, "n": prompts, "raters", "verdict"}.
     votes: {"rater": name, "item": number of the prompt, question: "A", "B" or "tie"}, entries of one question may be missing. The verdict is "A", "B" or "tie":
     a tie where the interval holds one half. Raises ValueError for an unknown question or answer, and where nobody has answered.
     """
@@ -45,12 +46,14 @@ RATING_CSS = ASK_CSS.replace("t2i-ask", "t2i-rating") + """
 .t2i-rating .question { margin-top: .5em }
 .t2i-rating .bar button { width: auto; padding: 0 .8em }
 .t2i-rating input.rater { max-width: 12em; display: inline-block }
-.t2i-rating table { border-collapse: collapse; margin: .5em 0 } .t2i-rating td, .t2i-rating th { padding: .15em .8em .15em 0; text-align: left; font-variant-numeric: tabular-nums }
+.t2i-rating table { border-collapse: collapse; margin: .5em 0 }
+.t2i-rating td, .t2i-rating th { padding: .15em .8em .15em 0; text-align: left; font-variant-numeric: tabular-nums }
 """
 
 RATING_ESM = r"""
 const TELL = s => String(s).replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
-const source = x => 'data:image/png;base64,' + (typeof x === 'string' ? x : btoa([...new Uint8Array(x.buffer, x.byteOffset, x.byteLength)].map(c => String.fromCharCode(c)).join('')));
+const letters = x => [...new Uint8Array(x.buffer, x.byteOffset, x.byteLength)].map(c => String.fromCharCode(c)).join('');
+const source = x => 'data:image/png;base64,' + (typeof x === 'string' ? x : btoa(letters(x)));
 export function preference(votes, question) {            // the same sum as in Python's `preference`
   const given = new Map(), worth = { A: 1, tie: .5, B: 0 }, items = new Map(), z = 1.96;
   for (const v of votes) if (v[question]) given.set(JSON.stringify([v.rater, v.item]), v);
@@ -71,8 +74,10 @@ async function render({ model, el }) {
     + '<label>your name <input type="text" class="rater" value="first rater" aria-label="your name"></label><div class="prompt"></div>'
     + '<div class="two"><span>left</span><span>right</span><img class="left" alt="left set"><img class="right" alt="right set"></div>'
     + keys.map(q => `<div class="question" data-question="${q}">${TELL(questions[q])}<div class="chips">`
-      + [['left', 'the left'], ['tie', 'indifferent'], ['right', 'the right']].map(([a, s]) => `<button type="button" data-answer="${a}" aria-pressed="false">${s}</button>`).join('') + '</div></div>').join('')
-    + '<div class="bar"><button type="button" class="back">back</button><button type="button" class="on">next</button><button type="button" class="show">show result</button><output></output></div>'
+      + [['left', 'the left'], ['tie', 'indifferent'], ['right', 'the right']]
+        .map(([a, s]) => `<button type="button" data-answer="${a}" aria-pressed="false">${s}</button>`).join('') + '</div></div>').join('')
+    + '<div class="bar"><button type="button" class="back">back</button><button type="button" class="on">next</button>'
+    + '<button type="button" class="show">show result</button><output></output></div>'
     + '<div class="result" role="status"></div>' + (get('caption') ? `<div class="caption">${TELL(get('caption'))}</div>` : '');
   const $ = q => root.querySelector(q), rater = $('.rater'), out = $('output');
   root.dataset.lmSuppressShortcuts = 'true';
@@ -95,10 +100,12 @@ async function render({ model, el }) {
   function result() {
     if (!shown) { $('.result').innerHTML = ''; return; }
     const share = x => `${Math.round(100 * x)}%`, name = { A: names[0], B: names[1] };
-    const rows = keys.map(q => { const r = preference(votes, q);
-      return `<tr data-result="${q}"><td>${q}</td>` + (r ? `<td>${share(r.A)}</td><td>${share(r.tie)}</td><td>${share(r.B)}</td><td>${share(r.preference)} [${share(r.interval[0])}, ${share(r.interval[1])}]</td>`
-        + `<td>${r.verdict === 'tie' ? 'a tie' : TELL(name[r.verdict])}</td><td>${r.n} prompts, ${r.raters} rater${r.raters > 1 ? 's' : ''}</td>` : '<td colspan="6">no answer yet</td>') + '</tr>'; });
-    $('.result').innerHTML = `<table><tr><th></th><th>${TELL(names[0])}</th><th>indifferent</th><th>${TELL(names[1])}</th><th>preference for ${TELL(names[0])}, 95%</th><th>preferred</th><th></th></tr>${rows.join('')}</table>`;
+    const row = cells => cells.map(c => `<td>${c}</td>`).join(''), head = cells => cells.map(c => `<th>${c}</th>`).join('');
+    const said = r => row([share(r.A), share(r.tie), share(r.B), `${share(r.preference)} [${share(r.interval[0])}, ${share(r.interval[1])}]`,
+      r.verdict === 'tie' ? 'a tie' : TELL(name[r.verdict]), `${r.n} prompts, ${r.raters} rater${r.raters > 1 ? 's' : ''}`]);
+    const rows = keys.map(q => { const r = preference(votes, q); return `<tr data-result="${q}"><td>${q}</td>${r ? said(r) : '<td colspan="6">no answer yet</td>'}</tr>`; });
+    const titles = head(['', TELL(names[0]), 'indifferent', TELL(names[1]), `preference for ${TELL(names[0])}, 95%`, 'preferred', '']);
+    $('.result').innerHTML = `<table><tr>${titles}</tr>${rows.join('')}</table>`;
   }
   function vote(question, answer) {
     const given = side(item, answer), before = mine(item) || { rater: who(), item };
@@ -106,7 +113,8 @@ async function render({ model, el }) {
     if (live) { model.set('votes', votes); model.save_changes(); }
     show();
   }
-  for (const box of root.querySelectorAll('.question')) for (const b of box.querySelectorAll('button')) b.addEventListener('click', () => vote(box.dataset.question, b.dataset.answer));
+  for (const box of root.querySelectorAll('.question')) for (const b of box.querySelectorAll('button'))
+    b.addEventListener('click', () => vote(box.dataset.question, b.dataset.answer));
   $('.back').addEventListener('click', () => { item--; show(); });
   $('.on').addEventListener('click', () => { item++; show(); });
   $('.show').addEventListener('click', () => { shown = !shown; $('.show').textContent = shown ? 'hide result' : 'show result'; result(); });
@@ -135,9 +143,11 @@ class SideBySide(_Stored):
 
     def __init__(self, prompts, a, b, names=("A", "B"), title="", caption="", size=200, seed=0, colors=64):
         prompts, sheets = list(prompts), [[self.sheet(s) for s in sets] for sets in (a, b)]
-        if not prompts or {len(prompts)} != {len(s) for s in sheets}: raise ValueError(f"{len(prompts)} prompts need as many sets of pictures of each model, at least one, got {len(sheets[0])} and {len(sheets[1])}")
+        if not prompts or {len(prompts)} != {len(s) for s in sheets}:
+            raise ValueError(f"{len(prompts)} prompts need as many sets of pictures of each model, at least one, got {len(sheets[0])} and {len(sheets[1])}")
         flip = np.random.default_rng(seed).random(len(prompts)) < 0.5
-        super().__init__(title=title, caption=caption, prompts=prompts, names=list(map(str, names)), flip=flip.tolist(), width=sheets[0][0].width * whole_scale(sheets[0][0].width, size),
+        width = sheets[0][0].width * whole_scale(sheets[0][0].width, size)
+        super().__init__(title=title, caption=caption, prompts=prompts, names=list(map(str, names)), flip=flip.tolist(), width=width,
                          **{key: [png(s, colors, level=9) for s in sheet] for key, sheet in zip("ab", sheets)})
 
     @staticmethod
