@@ -86,7 +86,10 @@ class AutoregressivePrior(nn.Module):
 
     @torch.no_grad()
     def draw(self, text: dict[str, Tensor], null: dict[str, Tensor], guidance: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        """One embedding a row of `text`, (B, embed): the dot product from the upper half of what is seen in training (sec. 2.2), then code by code. null: of the empty caption, of 1 or B rows and as many places."""
+        """One embedding a row of `text`, (B, embed): the dot product from the upper half of what is seen in training (sec. 2.2), then code by code.
+
+        null: of the empty caption, of 1 or B rows and as many places.
+        """
         B, device, keep = len(text["mask"]), text["mask"].device, self.codes.keep
         dots = self.dot.num_embeddings
         dot = torch.randint(dots // 2, dots, (B,), generator=generator, device=device)
