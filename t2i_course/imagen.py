@@ -29,7 +29,7 @@ from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts
 from .parts.text import Tokenizer
 from .parts.training import Recipe
 
-# %% ../nbs/readings/09_imagen.ipynb #c028
+# %% ../nbs/readings/09_imagen.ipynb #c027
 def static_threshold(x0_hat: Tensor) -> Tensor:
     """Cut off at -1 and 1 (Imagen, sec. 2.3). (B, ...) -> the same."""
     return x0_hat.clamp(-1, 1)
@@ -52,7 +52,7 @@ def thresholded(denoiser: Denoiser, schedule: Schedule, kind: str, rule) -> Deno
     """A denoiser whose clean picture goes through `rule`: it predicts x0, whatever `denoiser` predicts. For samplers called with kind="x0" and clip=False."""
     return lambda x_t, t, cond=None: rule(to_x0(schedule, x_t, t, denoiser(x_t, t, cond).to(x_t.dtype), kind))
 
-# %% ../nbs/readings/09_imagen.ipynb #c037
+# %% ../nbs/readings/09_imagen.ipynb #c036
 def augmented(low: Tensor, level: Tensor, noise: Tensor) -> Tensor:
     """Noise conditioning augmentation (Imagen, sec. 2.4): the small picture on the cosine schedule at time level, cos(pi level / 2) low + sin(pi level / 2) noise.
 
@@ -72,7 +72,7 @@ def paired_crops(high: Tensor, low: Tensor, side: int) -> tuple[Tensor, Tensor]:
     cut = lambda x, k: torch.stack([p[:, r * k:r * k + side * k // f, c * k:c * k + side * k // f] for p, (r, c) in zip(x, corners)])
     return cut(high, f), cut(low, 1)
 
-# %% ../nbs/readings/09_imagen.ipynb #c044
+# %% ../nbs/readings/09_imagen.ipynb #c043
 class Experts(nn.Module):
     """One denoiser made of several, each for an interval of times (eDiff-I, sec. 4.1). networks[k] serves borders[k-1] <= t < borders[k]; borders rise, one fewer than networks.
 
@@ -99,7 +99,7 @@ class Experts(nn.Module):
             out[rows] = said
         return out
 
-# %% ../nbs/readings/09_imagen.ipynb #c049
+# %% ../nbs/readings/09_imagen.ipynb #c048
 LANGUAGES = {"reader": Reader, "minilm": minilm, "t5": t5, "transformers": transformers_t5}
 
 class _Networks(TextToImage):
@@ -162,7 +162,7 @@ class _Networks(TextToImage):
             return self.upsampler(torch.cat([x_t, enlarged.repeat(times, 1, 1, 1)], 1), t, level=level.repeat(times), **cond)
         return network
 
-# %% ../nbs/readings/09_imagen.ipynb #c053
+# %% ../nbs/readings/09_imagen.ipynb #c052
 class _Losses(_Networks):
     """What each of Imagen's networks is trained on: the second part of `Imagen`."""
     @property
@@ -206,14 +206,15 @@ class _Losses(_Networks):
         level = self.most_noise * torch.rand(len(high), device=high.device)
         return self._loss(self.at_upsampler(augmented(low, level, torch.randn_like(low)), level), self.up_schedule, high, batch, 1.0)
 
-# %% ../nbs/readings/09_imagen.ipynb #c055
+# %% ../nbs/readings/09_imagen.ipynb #c054
 class Imagen(_Losses):
     """Cascaded text-to-image diffusion with a frozen language model (Saharia et al. 2022): a base at `base_size` pixels and an upsampler to `image_size`.
 
     config: `tokenizer` (JSON text); `language` (its "name": "reader", shipped, or one of the borrowed "minilm", "t5", "transformers"; the rest are its arguments); `base` (of
     ImagenUNet), `upsampler` (of EfficientUNet; None: the base's pictures are the result); `p_null` (share of captions zeroed);
     `time_shift` (how far the base's training leans to noisy times); `crop` (side the upsampler is trained on) and `most_noise` (its largest
-    augmentation level). Defaults for drawing: `guidance`, `num_steps`, `sampler` of the base, `up_guidance`, `up_steps`, `aug_level` of the upsampler, `threshold` ("dynamic", "static" or "none") and its `percentile`.
+    augmentation level). Defaults for drawing: `guidance`, `num_steps`, `sampler` of the base, `up_guidance`, `up_steps`, `aug_level` of the upsampler,
+    `threshold` ("dynamic", "static" or "none") and its `percentile`.
     """
     RECIPES = {"gpu": {"language": Recipe(steps=6_000, batch_size=1024, lr=2e-3, optimizer="muon", warmup=100, decay=5_000, ema=0.999, save_every=1_000),
                        "base": Recipe(steps=30_000, batch_size=512, lr=2.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True,
@@ -334,7 +335,7 @@ class Imagen(_Losses):
                 if a < start + len(words) and b > start: maps[0, k + 1] = torch.maximum(maps[0, k + 1], region.float())     # token 0 is the start
         return maps
 
-# %% ../nbs/readings/09_imagen.ipynb #c135
+# %% ../nbs/readings/09_imagen.ipynb #c147
 def capped_threshold(x0_hat: Tensor, percentile: float = 95.0, most: float = 1.5) -> Tensor:
     """Dynamic thresholding whose divisor is at most `most` (DeepFloyd IF's released code). x0_hat: (B, C, H, W) -> the same shape, in [-1, 1]."""
     s = torch.quantile(x0_hat.float().abs().flatten(1), percentile / 100, dim=1).clamp(1, most).to(x0_hat)[:, None, None, None]
