@@ -144,8 +144,8 @@ def if_config(params: dict) -> dict:
     rates = [p["image_size"] // r for r in numbers(rates)] if isinstance(rates, str) else rates          # a string lists grids, a list how often they were halved
     made = dict(channels=p["model_channels"], multipliers=tuple(multipliers), depth=p.pop("num_res_blocks"), attention=tuple(k for k in range(len(multipliers)) if 2**k in rates),
                 head_dim=p.pop("num_head_channels"), text_dim=p.pop("encoder_dim"), token_dim=p.pop("encoder_channels"), pool_heads=p.pop("att_pool_heads"),
-                in_channels=p.pop("in_channels"), out_channels=p.pop("out_channels"), emb_dim=max(multipliers) * p.pop("model_channels"), activation=p.pop("activation"), words_by_group=True,
-                scale=0.7071 if p.pop("scale_skip_connection", False) else 1.0)
+                in_channels=p.pop("in_channels"), out_channels=p.pop("out_channels"), emb_dim=max(multipliers) * p.pop("model_channels"), activation=p.pop("activation"),
+                words_by_group=True, scale=0.7071 if p.pop("scale_skip_connection", False) else 1.0)
     if left := sorted(p.keys() - {"image_size"}): raise ValueError(f"config.yml says {', '.join(left)}, which ImagenUNet does not know")
     return made
 

@@ -192,7 +192,7 @@ def read_all(language, captions: list[str], batch: int = 256, progress: bool = T
     """What a frozen reader says of all captions, each different one read once: {"tokens": (N, L, dim) float16, "mask": (N, L)}, as SharedRows."""
     from tqdm.auto import tqdm
     texts, which = distinct(captions)
-    parts = [language.read(texts[i:i + batch]) for i in tqdm(range(0, len(texts), batch), desc="reading captions", unit="batch", disable=not progress)]
+    parts = [language.read(texts[i:i + batch]) for i in tqdm(range(0, len(texts), batch), desc="reading captions", unit="batch", disable=not progress or len(texts) <= batch)]
     longest = max(p["mask"].shape[1] for p in parts)
     grow = lambda x: F.pad(x, (0, 0) * (x.ndim - 2) + (0, longest - x.shape[1])).cpu()
     return {"tokens": SharedRows(torch.cat([grow(p["tokens"].half()) for p in parts]), which), "mask": SharedRows(torch.cat([grow(p["mask"]) for p in parts]), which)}
