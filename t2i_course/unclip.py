@@ -14,7 +14,7 @@ from typing import Iterator
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .clip import CLIP
-from .diffusion import Schedule
+from .diffusion import Schedule, to_eps
 from .ddpm import Denoiser, ancestral, ddim, ddim_invert, diffusion_loss, step_indices
 from .glide import GLIDE, SAMPLERS, ancestral_learned, guided_prediction, hybrid_loss, prediction_of
 from .guidance import classifier_free, draw_times, drop_condition
@@ -29,7 +29,7 @@ from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts
 from .parts.training import Recipe
 from .parts.transformer import Transformer
 
-# %% ../nbs/readings/08_unclip.ipynb #c029
+# %% ../nbs/readings/08_unclip.ipynb #c031
 @torch.no_grad()
 def draw_embeddings(prior: DiffusionPrior, schedule: Schedule, text: dict[str, Tensor], null: dict[str, Tensor], guidance: float, times: list[int],
                     generator: torch.Generator | None = None) -> Tensor:
@@ -42,7 +42,7 @@ def draw_embeddings(prior: DiffusionPrior, schedule: Schedule, text: dict[str, T
     for step in ancestral(within, schedule, z_T, text, kind="x0", times=times, generator=generator, clip=False): pass
     return step.x * prior.std + prior.mean
 
-# %% ../nbs/readings/08_unclip.ipynb #c034
+# %% ../nbs/readings/08_unclip.ipynb #c036
 class Decoder(nn.Module):
     """GLIDE's U-Net that also sees a CLIP embedding (sec. 2.1): added to the time embedding, and as four extra tokens before the words.
 
@@ -65,7 +65,7 @@ class Decoder(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor: return self.unet(x_t, t, **cond)
 
-# %% ../nbs/readings/08_unclip.ipynb #c039
+# %% ../nbs/readings/08_unclip.ipynb #c041
 class Upsampler(nn.Module):
     """Draws a small picture again at `size` pixels (sec. 2.1). It reads no caption, attends to nothing and learns from crops.
 
@@ -110,12 +110,11 @@ class Upsampler(nn.Module):
         run = {"ddim": ddim, "ddpm": ancestral}[self.sampler]
         yield from run(network, self.schedule, x_T, self.enlarge(low), kind=self.kind, times=times, generator=generator)
 
-# %% ../nbs/readings/08_unclip.ipynb #c044
+# %% ../nbs/readings/08_unclip.ipynb #c046
 def slerp(a: Tensor, b: Tensor, w: float | Tensor) -> Tensor:
     """From a (w = 0) to b (w = 1) along the arc between them at even speed (Shoemake 1985); straight where parallel. a, b: (..., D) of equal length; w: a number, or (...,).
 
-    Raises ValueError for vectors of length 0 and for opposite ones, between which no arc is the shortest.
-    """
+    Raises ValueError for vectors of length 0 and for opposite ones, between which no arc is the shortest."""
     w = torch.as_tensor(w, dtype=a.dtype, device=a.device)[..., None]
     lengths = a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True)
     if (lengths == 0).any(): raise ValueError("slerp turns one direction into another, and a vector of length 0 has none; check the embeddings")
@@ -125,7 +124,7 @@ def slerp(a: Tensor, b: Tensor, w: float | Tensor) -> Tensor:
     arc = (torch.sin((1 - w) * angle) * a + torch.sin(w * angle) * b) / angle.sin().clamp(min=1e-8)
     return torch.where(angle < 1e-3, torch.lerp(a, b, w.expand_as(angle)), arc)
 
-# %% ../nbs/readings/08_unclip.ipynb #c049
+# %% ../nbs/readings/08_unclip.ipynb #c051
 SPACINGS = {"trailing": step_indices, "linspace": lambda T, n: [round(i * (T - 1) / max(1, n - 1)) for i in range(n)][::-1]}
 PRIORS = ("diffusion", "ar", "text", "none")
 _FAST = dict(optimizer="muon", precision="bf16")
@@ -186,7 +185,7 @@ class _Networks(TextToImage):
         """Pictures at `size` pixels, by the mean over areas. (B, C, H, W) -> (B, C, size, size)."""
         return images if images.shape[-1] == size else F.interpolate(images, (size, size), mode="area")
 
-# %% ../nbs/readings/08_unclip.ipynb #c051
+# %% ../nbs/readings/08_unclip.ipynb #c053
 class _Losses(_Networks):
     """The stages and their losses. batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings, "z_i": (B, embed), computed once where there is a `prepare`}."""
     @property
@@ -245,7 +244,7 @@ class _Losses(_Networks):
         if image.shape[-1] < up.size: raise ValueError(f"this upsampler is trained on pictures of {up.size} pixels, got {image.shape[-1]}; make the data at that size")
         return {"loss": up.loss(self.shrink(image, up.size), self.shrink(image, self.upsamplers[which - 1].size if which else self.base_size))}
 
-# %% ../nbs/readings/08_unclip.ipynb #c053
+# %% ../nbs/readings/08_unclip.ipynb #c055
 class _Drawing(_Losses):
     """From captions to embeddings, and from embeddings to pictures."""
     def _generator(self, seed: int) -> torch.Generator: return torch.Generator(self.device).manual_seed(seed)
@@ -255,8 +254,7 @@ class _Drawing(_Losses):
                 candidates: int | None = None, seed: int = 0, generator: torch.Generator | None = None) -> Tensor:
         """Picture embeddings (B, embed) for captions: of `candidates` embeddings the one with the largest dot product with z_t (sec. 2.2).
 
-        prior: "diffusion", "ar", or "text": the text's own embedding as if it were a picture's (Figure 8, middle). guidance: of the prior; 1 is none.
-        """
+        prior: "diffusion", "ar", or "text": the text's own embedding as if it were a picture's (Figure 8, middle). guidance: of the prior; 1 is none."""
         prompts, candidates = check_prompts(prompts, n), self.candidates if candidates is None else candidates
         guidance, generator = self.prior_guidance if guidance is None else guidance, generator or self._generator(seed)
         if prior not in PRIORS[:3]: raise ValueError(f"unknown prior {prior!r}; choose one of {', '.join(PRIORS[:3])}")
@@ -301,14 +299,13 @@ class _Drawing(_Losses):
               prior: str = "diffusion") -> Iterator[Step]:
         """Draw n pictures for each prompt: the prior at once, num_steps steps of the decoder, shown enlarged, then the upsamplers'. All x: (B, 3, image_size, image_size).
 
-        prior: as in `imagine`, or "none": the decoder from the caption alone. sampler: "ddpm" (learned variance), "ddim" or "dpm++".
-        """
+        prior: as in `imagine`, or "none": the decoder from the caption alone. sampler: "ddpm" (learned variance), "ddim" or "dpm++"."""
         if prior not in PRIORS: raise ValueError(f"unknown prior {prior!r}; choose one of {', '.join(PRIORS)}")
         prompts, generator = check_prompts(prompts, n), self._generator(seed)
         z_i = None if prior == "none" else self.imagine(prompts, prior=prior, generator=generator)
         yield from self._draw(z_i, prompts, generator, guidance=guidance, num_steps=num_steps, sampler=sampler)
 
-# %% ../nbs/readings/08_unclip.ipynb #c055
+# %% ../nbs/readings/08_unclip.ipynb #c057
 class UnCLIP(_Drawing):
     """Text-to-image through CLIP's picture embedding (Ramesh et al. 2022): a prior makes the embedding from the caption, a decoder and upsamplers make the picture.
 
@@ -329,8 +326,7 @@ class UnCLIP(_Drawing):
     def create(cls, captions: list[str] = (), clip: str = "clip-small", glide: str | None = "glide-small", **config) -> "UnCLIP":
         """A new model of the shipped size; `config` overrides the constructor's arguments. It reads with CLIP's tokenizer, so the captions are not needed.
 
-        A decoder of that size starts from the U-Net of a trained `glide` (None: from nothing); all else is untrained.
-        """
+        A decoder of that size starts from the U-Net of a trained `glide` (None: from nothing); all else is untrained."""
         unet = dict(channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
         upsampler = dict(size=64, crop=0.5, num_steps=12, unet=dict(channels=32, multipliers=(1, 1.25), depth=1, patch=2, groups=8, emb_dim=64))
         sizes = dict(prior=dict(dim=96, depth=3, heads=3), ar_prior=dict(dim=56, depth=2, heads=2), decoder=dict(unet=unet), upsamplers=[upsampler])
@@ -366,7 +362,10 @@ class UnCLIP(_Drawing):
         z_i = self.see(images[None] if images.ndim == 3 else images)
         cond = self.decoder.condition(z_i, self.read([""] * len(low)), torch.ones(len(low), dtype=torch.bool, device=self.device))
         times = self.times(self.schedule.T, self.num_steps if num_steps is None else num_steps)
-        for step in ddim_invert(prediction_of(self.decoder), self.schedule, low, cond, kind=self.kind, times=times): pass
+        def noise(x, t, cond):
+            t = t.clamp(min=times[-1])     # nearer to a clean picture, small errors divided by next to no noise would be all that is found
+            return to_eps(self.schedule, x, t, prediction_of(self.decoder)(x, t, cond), self.kind)
+        for step in ddim_invert(noise, self.schedule, low, cond, times=times): pass
         return z_i, step.x
 
     def vary(self, image: Tensor, n: int = 4, eta: float = 1.0, seed: int = 0, guidance: float = 1.0, num_steps: int | None = None) -> Gallery:
