@@ -313,6 +313,7 @@ class UnCLIP(_Drawing):
     `clip_digest` (of its weights), `base_size` (pixels of the decoder), `kind` (what it predicts), `unit` (are embeddings unit vectors?), `p_null`, `p_image`, `p_text` (shares
     dropped in training), `time_shift`; for drawing `guidance`, `prior_guidance`, `num_steps`, `prior_steps`, `candidates` (the best is kept), `sampler`, `spacing` of times.
     """
+    image_size = 64                                                     # of what `create` makes; the upsamplers of a model set its own
     RECIPES = {"gpu": {"prior": Recipe(steps=15_000, batch_size=1024, lr=2e-3, **_FAST, warmup=200, decay=12_000, ema=0.999, save_every=2_000),
                        "ar_prior": Recipe(steps=8_000, batch_size=1024, lr=2e-3, **_FAST, warmup=200, decay=7_000, ema=0.999, save_every=2_000),
                        "decoder": Recipe(steps=30_000, batch_size=512, lr=1.5e-3, **_FAST, warmup=500, decay=20_000, ema=0.9995, compile=True, save_every=2_000),
