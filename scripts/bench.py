@@ -257,7 +257,7 @@ def drawing_model(folder, system):
 
 
 PROMPT = "two red circles on a white background"
-DRAW_LIMITS = {"pixel": 2, "ldm": 2, "glide": 4}           # seconds with two threads
+DRAW_LIMITS = {"pixel": 2, "ldm": 2, "glide": 4, "unclip": 5, "imagen": 5}           # seconds with two threads
 
 
 def bench_draw(rounds):
