@@ -354,8 +354,11 @@ class SamplerPlayer(_Widget):
         if not self.frames: self.run()
         return super()._repr_mimebundle_(**kwargs)
 
-    def _ipython_display_(self):
-        if not live_kernel() or self.frames: raise NotImplementedError      # IPython then asks _repr_mimebundle_
+    @property
+    def _ipython_display_(self):                                            # None: IPython then asks _repr_mimebundle_
+        return self._play if live_kernel() and not self.frames else None
+
+    def _play(self):
         from IPython.display import display
         stream = self._take()
         self._add(*next(stream))                                            # the first step tells how large the canvas must be
