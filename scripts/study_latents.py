@@ -21,9 +21,9 @@ from tqdm.auto import tqdm
 from t2i_course.ddpm import diffusion_loss, dpm_solver_pp_2m
 from t2i_course.diffusion import Schedule
 from t2i_course.guidance import draw_times
-from t2i_course.ldm import LatentDiffusion, PatchCode, one_object
+from t2i_course.ldm import LatentDiffusion, PatchCode
 from t2i_course.parts.codebooks import k_means, psnr, usage
-from t2i_course.parts.data import emoji, shapes, to_float, to_uint8
+from t2i_course.parts.data import emoji, one_object, shapes, to_float, to_uint8
 from t2i_course.parts.degrade import bsr_degrade
 from t2i_course.parts.perception import perceptual_distance
 from t2i_course.parts.shapes import BACKGROUNDS, COLOURS, SHAPES

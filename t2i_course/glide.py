@@ -11,7 +11,7 @@ __all__ = ['SAMPLERS', 'WordTower', 'learned_variance', 'hybrid_loss', 'ancestra
 # %% ../nbs/readings/06_glide.ipynb #c003
 import math, torch
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .clip import VisionTransformer, contrastive_loss, meaning
@@ -20,8 +20,8 @@ from .ddpm import Denoiser, TARGETS, ddim, decoder_nll, dpm_solver_pp_2m, predic
 from .guidance import classifier_guidance, draw_times, drop_condition, spread_null
 from .parts.adm import ADMUNet, glide_config, glide_file, load_glide
 from .parts.degrade import random_holes, soften
-from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts
-from .parts.text import Tokenizer
+from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
+from .parts.text import FirstGuess, Tokenizer
 from .parts.training import Recipe
 from .parts.transformer import Transformer
 from .parts.unet import time_embedding
@@ -156,8 +156,7 @@ class NoisyCLIP(nn.Module):
 
 # %% ../nbs/readings/06_glide.ipynb #c048
 def uneven_times(T: int = 1000, counts: tuple[int, ...] = (10, 10, 3, 2, 2)) -> list[int]:
-    """Falling time indices, counts[k] of them spread evenly over the k-th of equal parts of 0 .. T-1, the cleanest part first: GLIDE's 27 steps ("fast27" of its
-    released code, where the very first step is taken two indices late)."""
+    """Falling time indices, counts[k] of them even over the k-th equal part of 0 .. T-1, cleanest first: GLIDE's 27 ("fast27" of its code, which takes the first two indices late)."""
     edges = [k * T // len(counts) for k in range(len(counts) + 1)]
     for k, (low, high) in enumerate(zip(edges, edges[1:])):
         if not 1 <= counts[k] <= high - low: raise ValueError(f"part {k} has {high - low} times and was to give {counts[k]}; change counts or T")
@@ -167,11 +166,11 @@ def uneven_times(T: int = 1000, counts: tuple[int, ...] = (10, 10, 3, 2, 2)) -> 
 # %% ../nbs/readings/06_glide.ipynb #c056
 class _Networks(TextToImage):
     """GLIDE's networks and how they are fed; the arguments are those of GLIDE."""
-    def __init__(self, tokenizer: str, text: dict, base: dict, upsampler: dict, up_text: dict | None = None, clip: dict | None = None, base_size: int = 32, image_size: int = 64,
-                 kind: str = "x0", p_null: float = 0.2, time_shift: float = 3.0, crop: int = 32, guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++"):
+    def __init__(self, tokenizer: str, text: dict, base: dict, upsampler: dict, up_text: dict | None = None, clip: dict | None = None, guess: dict | None = None, base_size: int = 32,
+                 image_size: int = 64, kind: str = "x0", p_null: float = 0.2, time_shift: float = 3.0, crop: int = 32, guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++"):
         super().__init__()
-        self.config = dict(tokenizer=tokenizer, text=text, base=base, upsampler=upsampler, up_text=up_text, clip=clip, base_size=base_size, image_size=image_size, kind=kind,
-                           p_null=p_null, time_shift=time_shift, crop=crop, guidance=guidance, num_steps=num_steps, sampler=sampler)
+        self.config = dict(tokenizer=tokenizer, text=text, base=base, upsampler=upsampler, up_text=up_text, clip=clip, guess=guess, base_size=base_size, image_size=image_size,
+                           kind=kind, p_null=p_null, time_shift=time_shift, crop=crop, guidance=guidance, num_steps=num_steps, sampler=sampler)
         self.base_size, self.image_size, self.kind, self.p_null, self.time_shift, self.crop = base_size, image_size, kind, p_null, time_shift, crop
         self.guidance, self.num_steps, self.sampler, self.tokenizer = guidance, num_steps, sampler, Tokenizer.from_str(tokenizer)
         self.text = WordTower(**({"vocab_size": len(self.tokenizer)} | text))
@@ -179,7 +178,8 @@ class _Networks(TextToImage):
         self.up_text = WordTower(**({"vocab_size": len(self.tokenizer)} | up_text)) if up_text else None
         up_dim = self.up_text.words.embedding_dim if up_text else dim
         self.base, self.upsampler = ADMUNet(vector_dim=dim, token_dim=dim, **base), ADMUNet(vector_dim=up_dim, token_dim=up_dim, **upsampler)
-        nn.init.zeros_(self.base.first.weight.data[:, 3 * self.base.patch**2:])       # what is known of a picture is not heard before it is trained (sec. 3.3)
+        self.guess = FirstGuess(**({"side": base_size // 4, "channels": 3, "dim": dim, "patch": 4} | guess)) if guess is not None else None
+        nn.init.zeros_(self.base.first.weight.data[:, 3 * self.base.patch**2:])       # what else it may be told is not heard before it is trained (sec. 3.3)
         self.clip = NoisyCLIP(base_size, dim, **clip) if clip is not None else None
         self.schedule, self.up_schedule = Schedule.cosine(), Schedule.linear()
 
@@ -196,14 +196,18 @@ class _Networks(TextToImage):
         """Pictures at the base's size, by the mean over areas. (B, C, H, W) -> (B, C, base_size, base_size)."""
         return images if images.shape[-1] == self.base_size else F.interpolate(images, (self.base_size,) * 2, mode="area")
 
+    def read(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """What the base is told: its tower's states and vector and, where there is one, the first guess (B, 3, h, w) they give. ids, mask: of `encode`."""
+        words = self.text(ids, mask)
+        return words if self.guess is None else words | {"guess": self.guess(**words)}
+
     def at_base(self, hint: Tensor | None = None) -> Denoiser:
-        """The base network, (x_t, t, cond) -> (B, 6, h, w). hint: (B, 4, h, w) what is known of the picture, and where; None: nothing."""
-        extra = self.base.first.in_channels // self.base.patch**2 - 3
+        """The base network, (x_t, t, cond) -> (B, 6, h, w); beside x_t the hint and the first guess. hint: (B, 4, h, w) what is known of the picture, and where; None: nothing."""
+        extra = self.base.first.in_channels // self.base.patch**2 - (3 if self.guess is None else 6)
         if hint is not None and extra != 4: raise ValueError("this base model was not trained to inpaint; load the inpainting one")
         def network(x_t, t, cond):
-            if not extra: return self.base(x_t, t, **cond)
-            known = x_t.new_zeros(len(x_t), 4, *x_t.shape[2:]) if hint is None else hint.repeat(len(x_t) // len(hint), 1, 1, 1).to(x_t)
-            return self.base(torch.cat([x_t, known], 1), t, **cond)
+            known = x_t.new_zeros(len(x_t), extra, *x_t.shape[2:]) if hint is None else hint.repeat(len(x_t) // len(hint), 1, 1, 1).to(x_t)
+            return self.base(torch.cat([x_t, known, *(cond[k].to(x_t) for k in cond if k == "guess")], 1), t, cond["vector"], cond["tokens"])
         return network
 
     def at_upsampler(self, low: Tensor, hint: Tensor | None = None) -> Denoiser:
@@ -212,28 +216,33 @@ class _Networks(TextToImage):
         def network(x_t, t, cond):
             enlarged = F.interpolate(low.to(x_t), x_t.shape[-2:], mode="bilinear", align_corners=False)
             known = x_t.new_zeros(len(x_t), extra, *x_t.shape[2:]) if hint is None else hint[:, :extra].to(x_t)
-            return self.upsampler(torch.cat([x_t, known, enlarged], 1), t, **cond)
+            return self.upsampler(torch.cat([x_t, known, enlarged], 1), t, cond["vector"], cond["tokens"])
         return network
 
 # %% ../nbs/readings/06_glide.ipynb #c058
 class _Losses(_Networks):
-    """The losses of GLIDE's four stages."""
-    def _loss(self, network: Denoiser, schedule: Schedule, x_0: Tensor, captions: list[str], tower: WordTower, shift: float) -> dict[str, Tensor]:
-        """Mean L_hybrid with a share p_null of the captions emptied; x0's error is weighted by min(SNR + 1, 5)."""
-        cond = tower(**drop_condition(self.encode(captions), self.encode([""]), self.p_null))
+    """The losses of GLIDE's stages."""
+    def _loss(self, network: Denoiser, schedule: Schedule, x_0: Tensor, captions: list[str], read: Callable, shift: float, learn: bool) -> dict[str, Tensor]:
+        """Mean L_hybrid with a share p_null of the captions emptied; x0's error is weighted by min(SNR + 1, 5). learn: whether the reader learns along."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learn): cond = read(**drop_condition(self.encode(captions), self.encode([""]), self.p_null))
         t = draw_times(len(x_0), schedule.T, shift, x_0.device)
         steady = dict(weight=(schedule.snr + 1).clamp(max=5), most=0.25) if self.kind == "x0" else {}
         return {k: v.mean() for k, v in hybrid_loss(network, schedule, x_0, cond, self.kind, t, **steady).items()}
 
+    def guess_loss(self, batch: dict) -> dict[str, Tensor]:
+        """Mean square error of the first guess (parts.text), whose best is E[x_0 | caption]. batch: as in `base_loss`."""
+        guess = self.read(**drop_condition(self.encode(batch["caption"]), self.encode([""]), self.p_null))["guess"]
+        return {"loss": F.mse_loss(guess.float(), self.shrink(batch["image"]))}
+
     def base_loss(self, batch: dict) -> dict[str, Tensor]:
         """Loss of the base on pictures of any size, shrunk to its own. batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings}."""
-        return self._loss(self.at_base(), self.schedule, self.shrink(batch["image"]), batch["caption"], self.text, self.time_shift)
+        return self._loss(self.at_base(), self.schedule, self.shrink(batch["image"]), batch["caption"], self.read, self.time_shift, learn=self.guess is None)
 
     def inpaint_loss(self, batch: dict) -> dict[str, Tensor]:
         """Loss of the base that is shown what is left of a picture with holes (GLIDE, sec. 3.3). batch: as in `base_loss`."""
         x_0 = self.shrink(batch["image"])
         keep = random_holes(len(x_0), self.base_size, x_0.device)
-        return self._loss(self.at_base(torch.cat([x_0 * keep, keep], 1)), self.schedule, x_0, batch["caption"], self.text, self.time_shift)
+        return self._loss(self.at_base(torch.cat([x_0 * keep, keep], 1)), self.schedule, x_0, batch["caption"], self.read, self.time_shift, learn=self.guess is None)
 
     def upsampler_loss(self, batch: dict) -> dict[str, Tensor]:
         """Loss of the upsampler on random crops (of even position) of pictures of `image_size` pixels. batch: as in `base_loss`."""
@@ -243,8 +252,7 @@ class _Losses(_Networks):
         places = self.image_size // factor - side // factor + 1
         corners = (torch.randint(places, (len(high), 2)) * factor).tolist()
         cut = lambda x, f: torch.stack([p[:, r // f:(r + side) // f, c // f:(c + side) // f] for p, (r, c) in zip(x, corners)])
-        frozen = lambda **ids: {k: v.detach() for k, v in self.text(**ids).items()}        # the base's text tower is not the upsampler's to change
-        return self._loss(self.at_upsampler(cut(low, factor)), self.up_schedule, cut(high, 1), batch["caption"], self.up_text or frozen, 1.0)
+        return self._loss(self.at_upsampler(cut(low, factor)), self.up_schedule, cut(high, 1), batch["caption"], self.up_text or self.text, 1.0, learn=self.up_text is not None)
 
     def clip_loss(self, batch: dict) -> dict[str, Tensor]:
         """CLIP's contrastive loss on noised pictures (GLIDE, sec. 3.4), times drawn evenly. batch: as in `base_loss`."""
@@ -263,14 +271,16 @@ class GLIDE(_Losses):
     """Text-guided diffusion with an upsampler, inpainting and CLIP guidance (Nichol et al. 2021).
 
     config: `tokenizer` (JSON text), `text` (arguments of WordTower), `base` and `upsampler` (of ADMUNet), `up_text` (WordTower of the upsampler, None: the base's is
-    shared), `clip` (of NoisyCLIP, None: none), `base_size` and `image_size` (pixels), `kind` (what both networks predict), `p_null` (share of captions emptied),
+    shared), `clip` (of NoisyCLIP, None: none), `guess` (of FirstGuess, None: none), `base_size` and `image_size` (pixels), `kind` (what both networks predict), `p_null` (share of captions emptied),
     `time_shift` (how far the base's training leans to noisy times), `crop` (side that the upsampler is trained on), `guidance`, `num_steps`, `sampler`: defaults for drawing.
     """
-    RECIPES = {"gpu": {"base": Recipe(steps=30_000, batch_size=512, lr=1.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
+    RECIPES = {"gpu": {"text": Recipe(steps=6_000, batch_size=1024, lr=3e-3, optimizer="muon", warmup=100, decay=2_000, ema=0.99, precision="bf16", save_every=2_000),
+                       "base": Recipe(steps=30_000, batch_size=512, lr=1.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
                        "upsampler": Recipe(steps=8_000, batch_size=256, lr=1.5e-3, optimizer="muon", warmup=200, decay=6_000, ema=0.999, precision="bf16", compile=True, save_every=1_000),
                        "inpaint": Recipe(steps=6_000, batch_size=512, lr=7e-4, optimizer="muon", warmup=200, decay=5_000, ema=0.999, precision="bf16", compile=True, save_every=1_000),
                        "noisy_clip": Recipe(steps=6_000, batch_size=1024, lr=1.5e-3, optimizer="muon", warmup=200, decay=5_000, ema=0.999, precision="bf16", save_every=1_000)},
-               "cpu": {"base": Recipe(steps=3_200, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=100, decay=2_200, ema=0.997, precision="bf16", save_every=200),
+               "cpu": {"text": Recipe(steps=1_400, batch_size=128, lr=3e-3, optimizer="muon", warmup=50, decay=420, ema=0.99, precision="bf16", save_every=200),
+                       "base": Recipe(steps=3_200, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=100, decay=2_200, ema=0.997, precision="bf16", save_every=200),
                        "upsampler": Recipe(steps=1_400, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=50, decay=1_100, ema=0.99, precision="bf16", save_every=200),
                        "inpaint": Recipe(steps=600, batch_size=48, lr=7e-4, optimizer="muon", warmup=50, decay=500, ema=0.99, precision="bf16", save_every=100),
                        "noisy_clip": Recipe(steps=1_000, batch_size=256, lr=1.5e-3, optimizer="muon", warmup=50, decay=800, ema=0.99, precision="bf16", save_every=200)}}
@@ -278,24 +288,25 @@ class GLIDE(_Losses):
     @classmethod
     def create(cls, captions: list[str], **config) -> "GLIDE":
         """A new, untrained model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments."""
-        base = dict(in_channels=7, channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
+        base = dict(in_channels=10, channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
         upsampler = dict(in_channels=6, channels=32, multipliers=(1, 1.5), depth=1, attention=(), middle=False, patch=2, groups=16, emb_dim=64)
-        sizes = dict(text=dict(length=32, dim=96, depth=3, heads=3), base=base, upsampler=upsampler, clip=dict(patch=4, dim=80, depth=3, heads=5, embed=80))
+        sizes = dict(text=dict(length=32, dim=96, depth=3, heads=3), base=base, upsampler=upsampler, clip=dict(patch=4, dim=80, depth=2, heads=5, embed=80), guess=dict(hidden=32))
         return cls(tokenizer=Tokenizer.from_captions(captions).to_str(), **(sizes | config))
 
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """Base with its text tower, upsampler, the base once more with holes to fill, and the CLIP that sees noise."""
+        """The tower's first guess, the base (without a guess: with its tower), upsampler, the base once more with holes to fill, and the CLIP that sees noise."""
         together = lambda *parts: nn.ModuleList([p for p in parts if p is not None])
-        stages = {"base": Stage(together(self.text, self.base), self.base_loss), "upsampler": Stage(together(self.up_text, self.upsampler), self.upsampler_loss),
-                  "inpaint": Stage(together(self.text, self.base), self.inpaint_loss)}
-        return stages | ({"noisy_clip": Stage(self.clip, self.clip_loss)} if self.clip is not None else {})
+        base = together(self.text if self.guess is None else None, self.base)
+        first = {"text": Stage(together(self.text, self.guess), self.guess_loss)} if self.guess is not None else {}
+        then = {"base": Stage(base, self.base_loss), "upsampler": Stage(together(self.up_text, self.upsampler), self.upsampler_loss), "inpaint": Stage(base, self.inpaint_loss)}
+        return first | then | ({"noisy_clip": Stage(self.clip, self.clip_loss)} if self.clip is not None else {})
 
     def _draw(self, prompts: list[str], generator: torch.Generator, guidance: float, num_steps: int, sampler: str, clip_guidance: float = 0.0, times: list[int] | None = None,
               begin: Tensor | None = None, picture: Tensor | None = None, keep: Tensor | None = None) -> Iterator[Step]:
         """All drawing: base, then upsampler, one sequence of steps. begin: (B, 3, h, w) at times[0]; picture (B, 3, H, W), keep (B, 1, H, W): what to leave as it is."""
         ids, kind, known = self.encode(prompts), self.kind, picture is not None
-        cond, null, B = self.text(**ids), self.text(**self.encode([""])), len(prompts)
+        cond, null, B = self.read(**ids), self.read(**self.encode([""])), len(prompts)
         randn = lambda size: torch.randn(B, 3, size, size, generator=generator).to(self.device)
         low_keep = -F.max_pool2d(-keep, self.image_size // self.base_size) if known else None        # known only where all its pixels are
         hint = torch.cat([self.shrink(picture) * low_keep, low_keep], 1) if known else None
@@ -325,12 +336,11 @@ class GLIDE(_Losses):
 
     def _checked(self, guidance: float | None, num_steps: int | None, sampler: str | None, seed: int, clip_guidance: float = 0.0) -> dict:
         """Drawing options with the defaults filled in, or a ValueError that says what is wrong."""
-        guidance, sampler = self.guidance if guidance is None else guidance, sampler or self.sampler
+        guidance, num_steps, sampler = self.guidance if guidance is None else guidance, self.num_steps if num_steps is None else num_steps, sampler or self.sampler
         if sampler not in ("ddpm", *SAMPLERS): raise ValueError(f"unknown sampler {sampler!r}; choose one of ddpm, {', '.join(SAMPLERS)}")
         for value in (guidance, clip_guidance):
             if not 0 <= value <= 30: raise ValueError(f"guidance must lie between 0 and 30, got {value}; 3 is a good start")
         if clip_guidance and self.clip is None: raise ValueError("this model has no CLIP that sees noise; guide it without one: clip_guidance=0")
-        num_steps = self.num_steps if num_steps is None else num_steps
         step_indices(self.schedule.T, num_steps)
         return dict(guidance=guidance, clip_guidance=clip_guidance, sampler=sampler, num_steps=num_steps, generator=torch.Generator().manual_seed(seed))
 
@@ -344,14 +354,6 @@ class GLIDE(_Losses):
         options = self._checked(guidance, num_steps, sampler, seed, clip_guidance)
         yield from self._draw(check_prompts(prompts, n), **options)
 
-    def _sized(self, image: Tensor, channels: int, what: str) -> Tensor:
-        """A picture or mask as (1, channels, image_size, image_size); ValueError for another shape."""
-        wanted = (channels, self.image_size, self.image_size)
-        if tuple(image.shape[-3:]) != wanted or image.ndim not in (3, 4) or image.ndim == 4 and len(image) != 1:
-            raise ValueError(f"{what} must be {wanted}, got {tuple(image.shape)}; resize it to {self.image_size} pixels")
-        if not torch.isfinite(image).all(): raise ValueError(f"{what} holds NaN or infinity; check how it was read")
-        return image.reshape(1, *wanted).to(self.device, torch.float32)
-
     @torch.no_grad()
     def edit(self, image: Tensor, mask: Tensor, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0,
              sampler: str | None = None) -> Gallery:
@@ -360,8 +362,7 @@ class GLIDE(_Losses):
         image: (3, H, W) in [-1, 1], mask: (1, H, W) or (H, W), 1 to repaint and 0 to keep, both of image_size pixels. Raises ValueError for other shapes or values.
         """
         prompts = check_prompts(prompts, n)
-        mask = mask[None] if mask.ndim == 2 else mask
-        image, mask = self._sized(image, 3, "the picture"), self._sized(mask, 1, "the mask")
+        image, mask = (check_sized(x, c, self.image_size, what).to(self.device) for x, c, what in ((image, 3, "the picture"), (mask[None] if mask.ndim == 2 else mask, 1, "the mask")))
         if image.abs().max() > 1.01: raise ValueError(f"the picture's values must lie in [-1, 1], got up to {float(image.abs().max()):.3g}; use to_float from t2i_course.parts.data")
         if not ((mask == 0) | (mask == 1)).all(): raise ValueError("the mask holds values other than 0 (keep) and 1 (repaint); round it first")
         if not mask.any(): raise ValueError("the mask is 0 everywhere, so there is nothing to repaint; set it to 1 where the picture should change")
@@ -378,7 +379,7 @@ class GLIDE(_Losses):
         """
         if not 0 < strength <= 1: raise ValueError(f"strength lies above 0 (keep the picture) and at most at 1 (forget it), got {strength}")
         prompts, options = check_prompts(prompts, n), self._checked(guidance, num_steps, sampler, seed)
-        low = self.shrink(self._sized(image, 3, "the picture")).expand(len(prompts), -1, -1, -1)
+        low = self.shrink(check_sized(image, 3, self.image_size, "the picture").to(self.device)).expand(len(prompts), -1, -1, -1)
         times = [t for t in step_indices(self.schedule.T, options["num_steps"]) if t < strength * self.schedule.T] or [0]
         noise = torch.randn(low.shape, generator=options["generator"]).to(low)
         begin = q_sample(self.schedule, low, torch.full((len(low),), times[0], device=low.device), noise)
@@ -394,6 +395,5 @@ class GLIDE(_Losses):
         from t2i_course.parts.published import fetch, read_published
         model = cls(**glide_config(Path(fetch("openai-community/gpt2", "tokenizer.json")).read_text(encoding="utf8"), inpaint))
         for name, tower, network in (("base", model.text, model.base), ("upsample", model.up_text, model.upsampler)):
-            path = glide_file(folder, f"{name}{'_inpaint' if inpaint else ''}.pt")
-            load_glide(tower, network, read_published(path), str(path))
+            load_glide(tower, network, read_published(path := glide_file(folder, f"{name}{'_inpaint' if inpaint else ''}.pt")), str(path))
         return model.to(device).eval()
