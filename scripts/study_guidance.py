@@ -3,7 +3,7 @@
     python scripts/study_guidance.py                    # 200 held-out captions, ten DDIM steps; some minutes on one core
 
 Writes nbs/readings/studies/glide_guidance.json: for each guide and scale the share of true claims, the share of captions with all claims true, the kernel distance from true
-pictures (in the eyes of clip-small) and the mean cosine that the noised CLIP, the judge that guides, gives; and for each caption whether all its claims are true.
+pictures (in the eyes of clip-small) and the mean cosine that the noised CLIP, the judge that guides, gives; and for each caption a 1 where all its claims are true.
 """
 import argparse, json
 from pathlib import Path
@@ -45,7 +45,7 @@ def main():
         claims = [list(verify(picture, caption).values()) for picture, caption in zip(x, captions)]
         image, text = model.clip.features(x, torch.zeros(len(x)), vector)
         return {"claims": round(float(np.mean([v for c in claims for v in c])), 4), "all_true": round(float(np.mean([all(c) for c in claims])), 4),
-                "distance": round(kernel_distance(eyes.image_features(x), seen), 2), "judge": round(float((image * text).sum(-1).mean()), 4), "verdicts": [int(all(c)) for c in claims]}
+                "distance": round(kernel_distance(eyes.image_features(x), seen), 2), "judge": round(float((image * text).sum(-1).mean()), 4), "verdicts": "".join("01"[all(c)] for c in claims)}
 
     rows = [{"guide": guide, "scale": scale} | measure(draw(model, guide, scale, captions)) for guide, scale in tqdm(SETTINGS)]
     found = {"command": f"python scripts/study_guidance.py --captions {args.captions}", "captions": args.captions, "steps": 10, "sampler": "ddim",

@@ -207,7 +207,7 @@ class _Networks(TextToImage):
         if hint is not None and extra != 4: raise ValueError("this base model was not trained to inpaint; load the inpainting one")
         def network(x_t, t, cond):
             known = x_t.new_zeros(len(x_t), extra, *x_t.shape[2:]) if hint is None else hint.repeat(len(x_t) // len(hint), 1, 1, 1).to(x_t)
-            return self.base(torch.cat([x_t, known, *(cond[k].to(x_t) for k in cond if k == "guess")], 1), t, cond["vector"], cond["tokens"])
+            return self.base(torch.cat([x_t, known, cond.get("guess", x_t[:, :0]).to(x_t)], 1), t, cond["vector"], cond["tokens"])
         return network
 
     def at_upsampler(self, low: Tensor, hint: Tensor | None = None) -> Denoiser:

@@ -27,7 +27,7 @@ from .parts.codebooks import psnr
 from .parts.perception import EdgeFeatures, PatchDiscriminator, adaptive_weight, adversarial_losses, perceptual_distance
 from .parts.published import fetch, read_published, rename
 from .parts.sd_unet import DIFFUSERS_UNET, SDUNet
-from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts
+from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
 from .parts.text import FirstGuess, Tokenizer, TextEncoder
 from .parts.training import Recipe
 from .parts.unet import UNet
@@ -246,9 +246,8 @@ class LatentDiffusion(TextToImage):
 
     def start_from(self, image: Tensor) -> Tensor:
         """Check a picture (3, S, S) or (1, 3, S, S) in [-1, 1] of the model's size and encode it. ValueError otherwise."""
-        image, wanted = image[(None,) * (4 - image.ndim)], (1, 3, self.image_size, self.image_size)
-        if tuple(image.shape) != wanted: raise ValueError(f"the picture must be {wanted}, got {tuple(image.shape)}; resize it first")
-        if not (image.abs() <= 1.001).all(): raise ValueError("the picture must lie in [-1, 1] and hold no NaN; use to_float on 8-bit pictures")
+        image = check_sized(image, 3, self.image_size)
+        if image.abs().max() > 1.001: raise ValueError("the picture must lie in [-1, 1]; use to_float on 8-bit pictures")
         return self.to_latent(image.to(self.device))
 
     @torch.no_grad()

@@ -6,12 +6,13 @@ Docs: https://t2i-course.github.io/t2i_course/parts/shapes.html.md"""
 
 # %% auto #0
 __all__ = ['COLOURS', 'BACKGROUNDS', 'SHAPES', 'NUMBERS', 'RELATIONS', 'CATEGORIES', 'REACH', 'NAMES', 'PALETTE', 'Claim',
-           'write_caption', 'read_caption', 'canonical', 'split_of', 'all_captions', 'layout', 'draw', 'sample_claim',
-           'sample_shapes', 'Found', 'components', 'coverage', 'name_shape', 'as_pixels', 'parse', 'verify', 'judge']
+           'write_caption', 'read_caption', 'canonical', 'mirrored', 'split_of', 'all_captions', 'layout', 'draw',
+           'sample_claim', 'sample_shapes', 'Found', 'components', 'coverage', 'name_shape', 'as_pixels', 'parse',
+           'verify', 'judge']
 
 # %% ../../nbs/parts/shapes.ipynb #c003
 import hashlib, re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
@@ -76,6 +77,12 @@ def canonical(claim):
     "The claim in the one wording that stands for all its wordings: the objects in alphabetical order."
     if len(set(claim.objects)) < 2 or claim.objects[0] < claim.objects[1]: return claim
     return Claim(claim.objects[::-1], claim.background, relation=_MIRROR.get(claim.relation))
+
+def mirrored(caption):
+    "The same two things the other way round, in the same order: left of becomes right of, above becomes below. `ValueError` where the caption names no place."
+    claim = read_caption(caption)
+    if claim.relation is None: raise ValueError(f"{caption!r} says of no thing where it is; give a caption with one of: {', '.join(RELATIONS)}")
+    return write_caption(replace(claim, relation=_MIRROR[claim.relation]))
 
 def split_of(caption):
     "`test` for about a tenth of all captions, else `train`; a hash of the canonical wording decides."
