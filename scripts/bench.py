@@ -62,9 +62,9 @@ def count(model, call) -> tuple[float, float]:
 def unets():
     """Our U-Net and diffusers' at 32x32, about 6.5 M parameters and 3.1 GFLOP, attention at 16: {name: callable (x, t) -> prediction}, models."""
     import torch
-    from t2i_course.parts.published import reference
+    from t2i_course.published.files import reference
     UNet2DModel = reference("diffusers").UNet2DModel
-    from t2i_course.parts.unet import UNet
+    from t2i_course.networks.unet import UNet
     torch.manual_seed(0)
     ours = UNet(channels=(80, 160, 128), attention=(1,), patch=1, head_dim=16)
     theirs = UNet2DModel(sample_size=32, block_out_channels=(64, 128, 128), layers_per_block=2, norm_num_groups=32,
@@ -104,7 +104,7 @@ def bench_unet(rounds):
 def bench_ddim(rounds):
     """DDIM with 50 steps, batch 2: our sampler and U-Net against diffusers' scheduler and U-Net; and what each sampler costs by itself."""
     import torch
-    from t2i_course.parts.published import reference
+    from t2i_course.published.files import reference
     DDIMScheduler = reference("diffusers").DDIMScheduler
     from t2i_course.ddpm import ddim
     from t2i_course.diffusion import Schedule
@@ -136,9 +136,9 @@ def bench_transformer(rounds):
     """Writing 256 tokens with the key-value cache, width 256, 6 blocks, 4 rows: our stack against GPT-2 of transformers."""
     import torch
     from torch import nn
-    from t2i_course.parts.published import reference
+    from t2i_course.published.files import reference
     GPT2Config, GPT2LMHeadModel = (getattr(reference("transformers"), name) for name in ("GPT2Config", "GPT2LMHeadModel"))
-    from t2i_course.parts.transformer import Transformer
+    from t2i_course.networks.transformer import Transformer
     say("256 tokens with the cache, width 256, 6 blocks, 4 rows, 1 thread")
     torch.manual_seed(0)
 
@@ -177,9 +177,9 @@ def bench_clip(rounds):
     """
     import torch
     from t2i_course.clip import CLIP, PUBLISHED, published_names
-    from t2i_course.parts.checkpoints import load_strictly
-    from t2i_course.parts.emoji import records
-    from t2i_course.parts.published import reference
+    from t2i_course.storage import load_strictly
+    from t2i_course.data.emoji import records
+    from t2i_course.published.files import reference
     say("CLIP ViT-B/32, float32, 1 thread")
     open_clip = reference("open_clip")
     torch.manual_seed(0)
@@ -203,7 +203,7 @@ def tiny_stable_diffusion(folder):
     """A Stable Diffusion of random weights, 3 levels of 32, 64, 64 channels on latents of 16x16, saved by diffusers and loaded by ours: (ours, diffusers' pipeline)."""
     import gzip, torch
     from t2i_course.ldm import LatentDiffusion
-    from t2i_course.parts.published import reference
+    from t2i_course.published.files import reference
     open_clip, transformers, diffusers = reference("open_clip"), reference("transformers"), reference("diffusers")
     for library in (transformers, diffusers): library.utils.logging.disable_progress_bar(), library.utils.logging.set_verbosity_error()
     torch.manual_seed(0)
@@ -249,8 +249,8 @@ def bench_sd(rounds):
 
 def drawing_model(folder, system):
     """(a name or folder that loads, words for the table): a system's shipped model, or an untrained one of its size, which is as fast."""
-    from t2i_course.parts.checkpoints import shipped
-    from t2i_course.tools.evaluation import SYSTEMS
+    from t2i_course.storage import shipped
+    from t2i_course.measure.evaluation import SYSTEMS
     if (name := SYSTEMS[system].weights) in shipped(): return name, ""
     SYSTEMS[system].load_class().create([PROMPT, "a fox, noto style"]).save_pretrained(folder)
     return folder, ", untrained weights"
@@ -263,7 +263,7 @@ DRAW_LIMITS = {"pixel": 2, "ldm": 2, "glide": 4, "unclip": 5, "imagen": 5}      
 def bench_draw(rounds):
     """Four pictures of each system's size, 30 guided steps, warm, with 1 and with 2 threads: wall-clock seconds."""
     import torch
-    from t2i_course.tools.evaluation import load_system
+    from t2i_course.measure.evaluation import load_system
     say("Four pictures, 30 guided steps, warm")
     for system, seconds in DRAW_LIMITS.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -292,7 +292,7 @@ def bench_cold(rounds):
     with tempfile.TemporaryDirectory() as folder:
         name, note = drawing_model(Path(folder) / "model", "pixel")
         png = Path(folder) / "picture.png"
-        command = [sys.executable, "-c", "import sys; from t2i_course.tools.cli import main; sys.exit(main())", "draw", PROMPT, "--seed", "0",
+        command = [sys.executable, "-c", "import sys; from t2i_course.command.cli import main; sys.exit(main())", "draw", PROMPT, "--seed", "0",
                    "--system", "pixel" if not note else str(name), "--out", str(png)]
         wall, cpu = [], -children_cpu()
         for _ in range(3):

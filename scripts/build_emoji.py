@@ -1,4 +1,4 @@
-"""Build the vendored emoji archive, t2i_course/parts/emoji.json.xz, from pinned npm packages.
+"""Build the vendored emoji archive, t2i_course/data/emoji.json.xz, from pinned npm packages.
 
     python scripts/build_emoji.py            # fetch, check, build, write, print the archive's sha256
     python scripts/build_emoji.py --check    # build again and compare with the vendored file, byte for byte
@@ -11,7 +11,7 @@ import argparse, hashlib, io, json, lzma, re, shutil, subprocess, sys, tarfile, 
 from importlib.metadata import version
 from pathlib import Path
 
-ARCHIVE = Path(__file__).resolve().parents[1] / "t2i_course" / "parts" / "emoji.json.xz"
+ARCHIVE = Path(__file__).resolve().parents[1] / "t2i_course" / "data" / "emoji.json.xz"
 RESVG = "0.5.0"
 PACKAGES = {  # npm name@version: sha256 of the tarball
     "emojibase-data@17.0.0": "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
@@ -135,7 +135,7 @@ def main():
     print(f"{len(data):,} bytes, sha256 {digest}")
     if not args.check:
         ARCHIVE.write_bytes(data)
-        return print("wrote", ARCHIVE.name, "- put this sha256 into nbs/parts/emoji.ipynb")
+        return print("wrote", ARCHIVE.name, "- put this sha256 into nbs/data/emoji.ipynb")
     old = ARCHIVE.read_bytes()
     if old == data: return print("the vendored archive is the same, byte for byte")
     stop("same content, packed by another xz" if lzma.decompress(old) == lzma.decompress(data)

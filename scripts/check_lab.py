@@ -17,7 +17,7 @@ from check_docs import NO_BROWSER, PICTURE, chromium
 
 # reading 1's slider in small: a picture under noise, drawn by the kernel at any of 101 times
 CELLS = [
-    "import torch\nfrom t2i_course.diffusion import Schedule, q_sample\nfrom t2i_course.tools.widgets import Scrub",
+    "import torch\nfrom t2i_course.diffusion import Schedule, q_sample\nfrom t2i_course.widgets.players import Scrub",
     "schedule = Schedule.linear()\n"
     "noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))\n"
     "x_0 = torch.ones(1, 3, 32, 32); x_0[..., 8:24, 8:24] = -1\n"

@@ -1,14 +1,21 @@
-"""nbs/sidebar.yml from the notebooks: home, readings in order, parts, tools, parity. `--check` only compares."""
+"""nbs/sidebar.yml from the notebooks: home, readings in order, then room by room. `--check` only compares."""
 import sys
 
 import yaml
 from nbdev.config import get_config
 
 # in the order data flows; what is not named here follows by name
-FLOORS = {
+ROOMS = {
     "Readings": ("readings", []),
-    "Parts": ("parts", ["data", "emoji", "shapes", "text", "unet", "transformer", "system", "training", "checkpoints"]),
-    "Tools": ("tools", ["widgets", "plots", "evaluation", "papers", "published", "cli"]),
+    "The house": ("", ["system", "storage", "exercises"]),
+    "Data": ("data", ["captioned", "emoji", "shapes", "degrade"]),
+    "Networks": ("networks", ["unet", "transformer", "text", "adm", "autoencoder", "codebooks"]),
+    "Training": ("training", ["loop", "optimizers"]),
+    "Published weights": ("published", ["files"]),
+    "Widgets": ("widgets", ["players", "ask", "plots"]),
+    "Measure": ("measure", ["evaluation"]),
+    "Papers": ("papers", ["cards", "facts"]),
+    "Command line": ("command", ["cli", "parser", "draw", "train"]),
     "Parity": ("parity", []),
 }
 
@@ -16,11 +23,11 @@ FLOORS = {
 def sidebar(nbs) -> str:
     """The sidebar of the notebooks under `nbs` as YAML; a new notebook is in it without being listed anywhere."""
     contents = [{"text": "Home", "href": "index.ipynb"}]
-    for title, (folder, order) in FLOORS.items():
+    for title, (folder, order) in ROOMS.items():
         rank = {name: i for i, name in enumerate(order)}
-        found = sorted((nbs / folder).glob("[!._]*.ipynb"), key=lambda p: (rank.get(p.stem, len(rank)), p.name))
+        found = sorted((p for p in (nbs / folder).glob("[!._]*.ipynb") if p.name != "index.ipynb"), key=lambda p: (rank.get(p.stem, len(rank)), p.name))
         if found:
-            contents.append({"section": title, "contents": [f"{folder}/{p.name}" for p in found]})
+            contents.append({"section": title, "contents": [p.relative_to(nbs).as_posix() for p in found]})
     return yaml.dump({"website": {"sidebar": {"contents": contents}}}, sort_keys=False)
 
 

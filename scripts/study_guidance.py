@@ -12,9 +12,9 @@ import torch
 from tqdm.auto import tqdm
 from t2i_course.clip import CLIP
 from t2i_course.glide import GLIDE
-from t2i_course.parts.checkpoints import find_pretrained, read_json, write_json
-from t2i_course.parts.data import shapes, verify
-from t2i_course.parts.perception import kernel_distance
+from t2i_course.storage import find_pretrained, read_json, write_json
+from t2i_course.data.captioned import shapes, verify
+from t2i_course.networks.perception import kernel_distance
 
 SETTINGS = [("none", 1.0), *(("classifier-free", s) for s in (1.5, 2.0, 3.0, 6.0)), *(("CLIP", s) for s in (2.0, 8.0, 30.0))]
 

@@ -22,14 +22,14 @@ from t2i_course.ddpm import diffusion_loss, dpm_solver_pp_2m
 from t2i_course.diffusion import Schedule
 from t2i_course.guidance import draw_times
 from t2i_course.ldm import LatentDiffusion, PatchCode
-from t2i_course.parts.codebooks import k_means, psnr, usage
-from t2i_course.parts.data import emoji, one_object, shapes, to_float, to_uint8
-from t2i_course.parts.degrade import bsr_degrade
-from t2i_course.parts.perception import perceptual_distance
-from t2i_course.parts.shapes import BACKGROUNDS, COLOURS, SHAPES
-from t2i_course.parts.system import Stage
-from t2i_course.parts.training import Recipe, train
-from t2i_course.parts.unet import UNet
+from t2i_course.networks.codebooks import k_means, psnr, usage
+from t2i_course.data.captioned import emoji, one_object, shapes, to_float, to_uint8
+from t2i_course.data.degrade import bsr_degrade
+from t2i_course.networks.perception import perceptual_distance
+from t2i_course.data.shapes import BACKGROUNDS, COLOURS, SHAPES
+from t2i_course.system import Stage
+from t2i_course.training.loop import Recipe, train
+from t2i_course.networks.unet import UNet
 
 RECIPE = Recipe(steps=1, batch_size=32, lr=3e-3, optimizer="muon", warmup=30, ema=0.99, precision="bf16")
 SCHEDULE = Schedule.cosine()

@@ -17,15 +17,15 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .parts.checkpoints import load_pretrained, load_strictly, save_pretrained
-from .parts.clip_names import PUBLISHED, published_names
-from .parts.emoji import archive
-from .parts.published import fetch, read_published
-from .parts.shapes import (BACKGROUNDS, COLOURS, NUMBERS, RELATIONS, SHAPES, Claim, canonical, read_caption,
+from .storage import load_pretrained, load_strictly, save_pretrained
+from .published.clip import PUBLISHED, published_names
+from .data.emoji import archive
+from .published.files import fetch, read_published
+from .data.shapes import (BACKGROUNDS, COLOURS, NUMBERS, RELATIONS, SHAPES, Claim, canonical, read_caption,
                                      split_of, write_caption)
-from .parts.text import Tokenizer
-from .parts.training import Recipe
-from .parts.transformer import Block, Transformer, attention
+from .networks.text import Tokenizer
+from .training.loop import Recipe
+from .networks.transformer import Block, Transformer, attention
 
 # %% ../nbs/readings/04_clip.ipynb #c023
 @lru_cache(100_000)
@@ -289,7 +289,7 @@ class CLIP(nn.Module):
         """Unit vectors of pictures: (N, 3, image_size, image_size) in [-1, 1] -> (N, embed). Differentiable. ValueError for wrong shape or range."""
         wanted = (3, self.image_size, self.image_size)
         if images.ndim != 4 or images.shape[1:] != wanted or not len(images): raise ValueError(f"pictures must be (N, {', '.join(map(str, wanted))}) with N at least 1, got {tuple(images.shape)}; resize them first")
-        if not images.is_floating_point(): raise ValueError(f"pictures must be floats in [-1, 1], got {images.dtype}; use to_float from t2i_course.parts.data")
+        if not images.is_floating_point(): raise ValueError(f"pictures must be floats in [-1, 1], got {images.dtype}; use to_float from t2i_course.data.captioned")
         low, high = images.aminmax()
         if not (low >= -1.01 and high <= 1.01): raise ValueError(f"pixels must lie in [-1, 1], got {float(low):.3g} .. {float(high):.3g}; scale or clamp them")
         return F.normalize(self.image(((images.to(self.device) + 1) / 2 - self.mean) / self.std).float(), dim=-1)
@@ -333,7 +333,7 @@ class CLIP(nn.Module):
     @torch.no_grad()
     def score(self, seed: int = 0) -> dict:
         """Figures for the card: retrieval on held-out (thing, style) pairs and unseen things among all emoji captions, and on held-out shapes."""
-        from t2i_course.parts.data import emoji, shapes
+        from t2i_course.data.captioned import emoji, shapes
         art, blocks = emoji(self.image_size), shapes(500, self.image_size, seed, "test")
         found = {"emoji": retrieval(self, art.split("pair"), art.captions), "unseen": retrieval(self, art.split("concept"), art.captions),
                  "shapes": retrieval(self, blocks, blocks.captions)}

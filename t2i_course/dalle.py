@@ -15,13 +15,13 @@ from typing import Iterator
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
-from .parts.checkpoints import load_strictly
-from .parts.codebooks import DiscreteVAE, check_ids
-from .parts.published import fetch, read_published, rename
-from .parts.system import Stage, Step, TextToImage, check_prompts
-from .parts.text import Tokenizer
-from .parts.training import Recipe
-from .parts.transformer import Cache, Transformer, attention, causal_mask
+from .storage import load_strictly
+from .networks.codebooks import DiscreteVAE, check_ids
+from .published.files import fetch, read_published, rename
+from .system import Stage, Step, TextToImage, check_prompts
+from .networks.text import Tokenizer
+from .training.loop import Recipe
+from .networks.transformer import Cache, Transformer, attention, causal_mask
 
 # %% ../nbs/readings/05_dalle.ipynb #c109
 def pad_by_place(ids: Tensor, vocab: int) -> Tensor:

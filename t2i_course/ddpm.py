@@ -14,7 +14,7 @@ from typing import Callable, Iterator
 import torch
 from torch import Tensor
 from .diffusion import Schedule, at, q_sample, q_posterior, to_x0, to_eps, to_v
-from .parts.system import Step
+from .system import Step
 
 # %% ../nbs/readings/02_ddpm.ipynb #c022
 Denoiser = Callable  # (x_t (B, C, H, W), t (B,), cond) -> prediction (B, C, H, W) of "eps", "x0" or "v"

@@ -18,13 +18,13 @@ from .clip import VisionTransformer, contrastive_loss, meaning
 from .diffusion import Schedule, at, q_sample, q_posterior, to_x0
 from .ddpm import Denoiser, TARGETS, ddim, decoder_nll, dpm_solver_pp_2m, predict_x0, step_indices, transitions
 from .guidance import classifier_guidance, draw_times, drop_condition, spread_null
-from .parts.adm import ADMUNet, glide_config, glide_file, load_glide
-from .parts.degrade import random_holes, soften
-from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
-from .parts.text import FirstGuess, Tokenizer
-from .parts.training import Recipe
-from .parts.transformer import Transformer
-from .parts.unet import time_embedding
+from .networks.adm import ADMUNet, glide_config, glide_file, load_glide
+from .data.degrade import random_holes, soften
+from .system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
+from .networks.text import FirstGuess, Tokenizer
+from .training.loop import Recipe
+from .networks.transformer import Transformer
+from .networks.unet import time_embedding
 
 # %% ../nbs/readings/06_glide.ipynb #c012
 class WordTower(nn.Module):
@@ -230,7 +230,7 @@ class _Losses(_Networks):
         return {k: v.mean() for k, v in hybrid_loss(network, schedule, x_0, cond, self.kind, t, **steady).items()}
 
     def guess_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Mean square error of the first guess (parts.text), whose best is E[x_0 | caption]. batch: as in `base_loss`."""
+        """Mean square error of the first guess (networks.text), whose best is E[x_0 | caption]. batch: as in `base_loss`."""
         guess = self.read(**drop_condition(self.encode(batch["caption"]), self.encode([""]), self.p_null))["guess"]
         return {"loss": F.mse_loss(guess.float(), self.shrink(batch["image"]))}
 
@@ -363,7 +363,7 @@ class GLIDE(_Losses):
         """
         prompts = check_prompts(prompts, n)
         image, mask = (check_sized(x, c, self.image_size, what).to(self.device) for x, c, what in ((image, 3, "the picture"), (mask[None] if mask.ndim == 2 else mask, 1, "the mask")))
-        if image.abs().max() > 1.01: raise ValueError(f"the picture's values must lie in [-1, 1], got up to {float(image.abs().max()):.3g}; use to_float from t2i_course.parts.data")
+        if image.abs().max() > 1.01: raise ValueError(f"the picture's values must lie in [-1, 1], got up to {float(image.abs().max()):.3g}; use to_float from t2i_course.data.captioned")
         if not ((mask == 0) | (mask == 1)).all(): raise ValueError("the mask holds values other than 0 (keep) and 1 (repaint); round it first")
         if not mask.any(): raise ValueError("the mask is 0 everywhere, so there is nothing to repaint; set it to 1 where the picture should change")
         picture, keep = image.expand(len(prompts), -1, -1, -1), (1 - mask).expand(len(prompts), -1, -1, -1)
@@ -392,7 +392,7 @@ class GLIDE(_Losses):
 
         OpenAI states no digests for these files; they are read without running code from them. Raises ValueError where they cannot be fetched or do not fit.
         """
-        from t2i_course.parts.published import fetch, read_published
+        from t2i_course.published.files import fetch, read_published
         model = cls(**glide_config(Path(fetch("openai-community/gpt2", "tokenizer.json")).read_text(encoding="utf8"), inpaint))
         for name, tower, network in (("base", model.text, model.base), ("upsample", model.up_text, model.upsampler)):
             load_glide(tower, network, read_published(path := glide_file(folder, f"{name}{'_inpaint' if inpaint else ''}.pt")), str(path))

@@ -13,10 +13,10 @@ from torch import Tensor
 from typing import Callable, Iterator
 from .diffusion import Schedule, at, to_eps, to_x0
 from .ddpm import Denoiser, diffusion_loss, ancestral, ddim, dpm_solver_pp_2m
-from .parts.system import Step, TextToImage, check_prompts
-from .parts.text import Tokenizer, TextEncoder
-from .parts.training import Recipe
-from .parts.unet import UNet
+from .system import Step, TextToImage, check_prompts
+from .networks.text import Tokenizer, TextEncoder
+from .training.loop import Recipe
+from .networks.unet import UNet
 
 # %% ../nbs/readings/03_guidance.ipynb #c022
 def classifier_guidance(denoiser: Denoiser, schedule: Schedule, log_prob: Callable, scale: float, kind: str = "eps") -> Denoiser:

@@ -20,14 +20,14 @@ from .ddpm import Denoiser, diffusion_loss, step_indices
 from .diffusion import Schedule, to_x0
 from .glide import GLIDE, ancestral_learned, guided_prediction
 from .guidance import SAMPLERS, classifier_free, draw_times, drop_condition
-from .parts.adm import start_from
-from .parts.efficient_unet import EfficientUNet
-from .parts.imagen_unet import ImagenUNet, if_config, load_if
-from .parts.language import Borrowed, Distillation, Reader, file_of, minilm, read_all, t5, transformers_t5
-from .parts.published import read_published
-from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts
-from .parts.text import Tokenizer
-from .parts.training import Recipe
+from .networks.adm import start_from
+from .networks.efficient_unet import EfficientUNet
+from .networks.imagen_unet import ImagenUNet, if_config, load_if
+from .networks.language import Borrowed, Distillation, Reader, file_of, minilm, read_all, t5, transformers_t5
+from .published.files import read_published
+from .system import Gallery, Stage, Step, TextToImage, check_prompts
+from .networks.text import Tokenizer
+from .training.loop import Recipe
 
 # %% ../nbs/readings/09_imagen.ipynb #c027
 def static_threshold(x0_hat: Tensor) -> Tensor:

@@ -20,17 +20,17 @@ from .diffusion import Schedule, q_sample, to_x0
 from .ddpm import Denoiser, diffusion_loss, ddim, dpm_solver_pp_2m, ancestral, step_indices
 from .clip import TextTransformer
 from .guidance import classifier_free, draw_times, drop_condition
-from .parts.autoencoder import DIFFUSERS_AUTOENCODER, KLAutoencoder, VQAutoencoder
-from .parts.checkpoints import load_strictly
-from .parts.clip_names import published_names
-from .parts.codebooks import psnr
-from .parts.perception import EdgeFeatures, PatchDiscriminator, adaptive_weight, adversarial_losses, perceptual_distance
-from .parts.published import fetch, read_published, rename
-from .parts.sd_unet import DIFFUSERS_UNET, SDUNet
-from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
-from .parts.text import FirstGuess, Tokenizer, TextEncoder
-from .parts.training import Recipe
-from .parts.unet import UNet
+from .networks.autoencoder import DIFFUSERS_AUTOENCODER, KLAutoencoder, VQAutoencoder
+from .storage import load_strictly
+from .published.clip import published_names
+from .networks.codebooks import psnr
+from .networks.perception import EdgeFeatures, PatchDiscriminator, adaptive_weight, adversarial_losses, perceptual_distance
+from .published.files import fetch, read_published, rename
+from .networks.sd_unet import DIFFUSERS_UNET, SDUNet
+from .system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
+from .networks.text import FirstGuess, Tokenizer, TextEncoder
+from .training.loop import Recipe
+from .networks.unet import UNet
 
 # %% ../nbs/readings/07_ldm.ipynb #c013
 class PatchCode:
@@ -284,7 +284,7 @@ class LatentDiffusion(TextToImage):
     @torch.no_grad()
     def score(self, seed: int = 0, n: int = 200) -> dict:
         """The autoencoder's figures for the card: PSNR in decibels, the mean over n held-out emoji (things and styles unseen) and n held-out shapes."""
-        from t2i_course.parts.data import emoji, shapes
+        from t2i_course.data.captioned import emoji, shapes
         art = emoji(self.image_size)
         held = torch.tensor([s in ("pair", "concept") for s in art.splits]).nonzero()[:, 0]
         chosen = art.images[held[torch.randperm(len(held), generator=torch.Generator().manual_seed(seed))[:n]]]

@@ -18,16 +18,16 @@ from .diffusion import Schedule, to_eps
 from .ddpm import Denoiser, ancestral, ddim, ddim_invert, diffusion_loss, step_indices
 from .glide import GLIDE, SAMPLERS, ancestral_learned, guided_prediction, hybrid_loss, prediction_of
 from .guidance import classifier_free, draw_times, drop_condition
-from .parts.adm import ADMUNet, start_from
-from .parts.checkpoints import find_pretrained
-from .parts.clip_names import PUBLISHED
-from .parts.degrade import bsr_degrade, filtered, gaussian_kernel
-from .parts.karlo import karlo_config, load_karlo
-from .parts.prior import AutoregressivePrior, DiffusionPrior
-from .parts.published import digest
-from .parts.system import Gallery, Stage, Step, TextToImage, check_prompts
-from .parts.training import Recipe
-from .parts.transformer import Transformer
+from .networks.adm import ADMUNet, start_from
+from .storage import find_pretrained
+from .published.clip import PUBLISHED
+from .data.degrade import bsr_degrade, filtered, gaussian_kernel
+from .published.karlo import karlo_config, load_karlo
+from .networks.prior import AutoregressivePrior, DiffusionPrior
+from .published.files import digest
+from .system import Gallery, Stage, Step, TextToImage, check_prompts
+from .training.loop import Recipe
+from .networks.transformer import Transformer
 
 # %% ../nbs/readings/08_unclip.ipynb #c031
 @torch.no_grad()
@@ -346,7 +346,7 @@ class UnCLIP(_Drawing):
         """Pictures (3, H, W) or (B, 3, H, W) in [-1, 1] as (B, 3, base_size, base_size); ValueError for other shapes or values."""
         images, side = images[None] if images.ndim == 3 else images, self.base_size
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[-1] < side: raise ValueError(f"pictures are (3, H, W) of {side} pixels or more, not {tuple(images.shape)}")
-        if not torch.isfinite(images).all() or images.abs().max() > 1.01: raise ValueError("pixels must be numbers in [-1, 1]; use to_float of parts.data, or clamp them")
+        if not torch.isfinite(images).all() or images.abs().max() > 1.01: raise ValueError("pixels must be numbers in [-1, 1]; use to_float of data.captioned, or clamp them")
         return self.shrink(images.to(self.device, torch.float32), self.base_size)
 
     @torch.no_grad()

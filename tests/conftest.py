@@ -5,7 +5,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))  # build_docs and check_docs serve the tests too
 
-SLOW_FIRST = ["readings/", "test_training", "test_site", "parity/", "test_cli", "test_jupyterlab", "parts/", "tools/", "test_widgets", "test_setup"]
+SLOW_FIRST = ["readings/", "test_training", "test_site", "parity/", "test_cli", "test_jupyterlab", "networks/", "training/", "command/", "test_widgets", "test_setup"]
 
 
 def pytest_collection_modifyitems(items):

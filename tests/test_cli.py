@@ -7,10 +7,13 @@ import torch
 from PIL import Image
 
 from t2i_course import __version__
-from t2i_course.parts.system import Gallery, Stage, Step, TextToImage, check_prompts
-from t2i_course.parts.training import Recipe
-from t2i_course.tools import cli, doctor, drawing, evaluation, trainer
-from t2i_course.tools.cli import main
+from t2i_course.system import Gallery, Stage, Step, TextToImage, check_prompts
+from t2i_course.training.loop import Recipe
+from t2i_course.command import cli, doctor
+from t2i_course.command import draw as drawing
+from t2i_course.command import train as trainer
+from t2i_course.measure import evaluation
+from t2i_course.command.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPT = "two red circles on a white background"
@@ -19,7 +22,7 @@ PROMPT = "two red circles on a white background"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a small data file and a model trained on it for two steps."""
-    from t2i_course.parts.data import shapes
+    from t2i_course.data.captioned import shapes
     folder = tmp_path_factory.mktemp("cli")
     shapes(64, 32).save(folder / "set.safetensors")
     assert main(["train", "pixel", "--preset", "cpu", "--device", "cpu", "--steps", "2", "--data", str(folder / "set.safetensors"), "--out", str(folder / "run")]) == 0
@@ -46,7 +49,7 @@ def in_python(code, *argv, blocked=()):
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys({blocked!r}))
-from t2i_course.tools.cli import main
+from t2i_course.command.cli import main
 rc = main(sys.argv[1:])
 {code}
 sys.exit(rc)"""
@@ -88,7 +91,7 @@ def test_systems_lists_all(capsys):
 
 
 def test_the_table_of_systems_names_what_exists():
-    from t2i_course.parts.checkpoints import WEIGHTS
+    from t2i_course.storage import WEIGHTS
     assert evaluation.WEIGHTS == WEIGHTS
     for system in evaluation.SYSTEMS.values():
         cls = system.load_class()
@@ -234,7 +237,7 @@ def test_a_data_file_cut_short_or_of_another_size(place, capsys, tmp_path):
     whole = (place / "set.safetensors").read_bytes()
     (tmp_path / "cut").write_bytes(whole[:len(whole) // 2])
     (tmp_path / "text").write_text("not pictures")
-    from t2i_course.parts.data import shapes
+    from t2i_course.data.captioned import shapes
     shapes(2, 64).save(tmp_path / "large")
     train = ["train", "pixel", "--preset", "cpu", "--out", tmp_path / "run", "--data"]
     assert "cut" in (said := refused(capsys, *train, tmp_path / "cut")) and "t2i data --out" in said
@@ -244,7 +247,7 @@ def test_a_data_file_cut_short_or_of_another_size(place, capsys, tmp_path):
 
 
 def test_ctrl_c_is_answered_in_one_line(place, capsys, monkeypatch, tmp_path):
-    from t2i_course.parts import training
+    from t2i_course.training import loop as training
     before = signal.signal(signal.SIGINT, signal.default_int_handler)       # pytest may itself have been started with Ctrl-C ignored, as shells do with `&`
     monkeypatch.setattr(training, "train", lambda *args, **options: signal.raise_signal(signal.SIGINT))
     assert main(["train", "pixel", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", str(tmp_path / "run")]) == 130
@@ -254,7 +257,7 @@ def test_ctrl_c_is_answered_in_one_line(place, capsys, monkeypatch, tmp_path):
 
 
 def test_a_run_that_fails_has_another_code_than_a_wrong_request(place, capsys, monkeypatch, tmp_path):
-    from t2i_course.parts import training
+    from t2i_course.training import loop as training
     def diverge(*args, **options): raise ValueError("the loss is nan at step 3; lower the learning rate")
     monkeypatch.setattr(training, "train", diverge)
     argv = ["train", "pixel", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", str(tmp_path / "run")]
@@ -308,7 +311,7 @@ class Lamp:
 @pytest.fixture(scope="module")
 def painter_place(tmp_path_factory):
     """A folder with 64-pixel data and both stages of the Painter trained."""
-    from t2i_course.parts.data import shapes
+    from t2i_course.data.captioned import shapes
     folder = tmp_path_factory.mktemp("painter")
     shapes(16, 64).save(folder / "set.safetensors")
     with pytest.MonkeyPatch.context() as patch:
@@ -435,14 +438,14 @@ def test_clip_trains_and_judges_but_does_not_draw(place, tmp_path, capsys):
 # ---------------------------------------------------------------- data, evaluate, cards
 def test_data_refuses_sizes_and_writes_what_train_reads(capsys, tmp_path, monkeypatch):
     assert "32, 64, 128, 256" in refused(capsys, "data", "--size", "48", "--out", tmp_path / "x")
-    from t2i_course.parts import data
+    from t2i_course.data import captioned as data
     monkeypatch.setattr(data, "training_set", lambda size, shapes, seed, share: data.shapes(shapes, size, seed))      # no rendering here
     assert main(["data", "--out", str(tmp_path / "x"), "--shapes", "5", "--seed", "3"]) == 0
     assert len(trainer.load_data(str(tmp_path / "x"), 32)) == 5
 
 
 def test_held_out_pictures_never_reach_training(tmp_path):
-    from t2i_course.parts.data import shapes
+    from t2i_course.data.captioned import shapes
     (shapes(4, 32) + shapes(3, 32, split="test")).save(tmp_path / "mixed")
     assert trainer.load_data(str(tmp_path / "mixed"), 32).splits == ["train"] * 4
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from t2i_course.parts import emoji
+from t2i_course.data import emoji
 
 # The child process: `few` pictures only, and a word on stdout whenever one of them starts to be drawn.
 CHILD = """
 import sys
-from t2i_course.parts import emoji
+from t2i_course.data import emoji
 folder, few = sys.argv[1], int(sys.argv[2])
 every = emoji.records
 emoji.records = lambda style: every(style)[:few]

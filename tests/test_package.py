@@ -71,7 +71,7 @@ def test_source_archive_can_be_built_from(source):
     subprocess.run([sys.executable, "-c", code], cwd=source, check=True, capture_output=True)
     with tarfile.open(next((source / "sdist").glob("*.tar.gz"))) as archive:
         names = {n.partition("/")[2] for n in archive.getnames()}
-    assert {"settings.ini", "setup.py", "pyproject.toml", "t2i_course/parts/ATTRIBUTION.md"} <= names, "setup.py reads settings.ini"
+    assert {"settings.ini", "setup.py", "pyproject.toml", "t2i_course/data/ATTRIBUTION.md"} <= names, "setup.py reads settings.ini"
 
 
 def test_wheel_is_within_its_budget(wheel):
@@ -85,7 +85,7 @@ def test_wheel_metadata(wheel):
     archive = zipfile.ZipFile(wheel)
     def read(end): return archive.read(next(n for n in archive.namelist() if n.endswith(end))).decode()
     meta, entries = read("METADATA"), read("entry_points.txt")
-    assert "t2i = t2i_course.tools.cli:main" in entries
+    assert "t2i = t2i_course.command.cli:main" in entries
     core = [line.split(": ")[1].lower() for line in meta.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert any(c.startswith("torch>=") for c in core) and not [c for c in core if "nbdev" in c or "jupyterlab" in c]
     for extra in ("dev", "parity", "bench", "openmoji", "real"):
@@ -99,6 +99,6 @@ def test_command_runs_from_the_wheel_without_developer_tools(wheel, tmp_path):
             "  if name.split('.')[0] in ('nbdev', 'fastcore', 'execnb', 'jupyterlab', 'pytest'): raise ImportError(name)\n"
             "sys.meta_path.insert(0, Block())\nsys.argv = ['t2i', '--help']\n"
             "import t2i_course; assert t2i_course.__file__.startswith(sys.path[0]), t2i_course.__file__\n"
-            "from t2i_course.tools.cli import main; sys.exit(main())")
+            "from t2i_course.command.cli import main; sys.exit(main())")
     done = subprocess.run([sys.executable, "-c", f"import sys; sys.path[0] = {str(tmp_path)!r}\n{code}"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "draw" in done.stdout, done.stderr[-2000:]

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from check_docs import NO_BROWSER, PICTURE, chromium
-from t2i_course.tools.ask import PAINT_ESM, Paint
-from t2i_course.tools.plots import png
-from t2i_course.tools.rating import SideBySide, preference
-from t2i_course.tools.widgets import ESM, Player, Scrub
+from t2i_course.widgets.ask import PAINT_ESM, Paint
+from t2i_course.widgets.plots import png
+from t2i_course.measure.rating import SideBySide, preference
+from t2i_course.widgets.players import ESM, Player, Scrub
 
 SOLID = lambda r, g=0.0, b=0.0: np.broadcast_to(np.array([r, g, b], "float32")[:, None, None] * 2 - 1, (3, 8, 8))
 PIXEL = "(e, [x, y]) => [...e.querySelector('canvas').getContext('2d').getImageData(x, y, 1, 1).data]"
