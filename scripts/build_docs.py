@@ -1,7 +1,10 @@
-"""Build the docs site without Quarto: nbdev's own processors, then smalldocs. With Quarto, `nbdev-docs` renders the same pages.
+"""Build the docs site without Quarto: nbdev's own processors, then smalldocs.
+
+With Quarto, `nbdev-docs` renders the same pages.
 
 usage: build_docs.py [FOLDER]        default: _docs; the project of the current folder is built
 """
+
 import json
 import re
 import shutil
@@ -18,34 +21,55 @@ from nbdev.serve import proc_nbs
 from sidebar import sidebar
 
 KATEX = Path(__file__).parent / "katex"  # npm katex@0.16.11, vendored: pages ask no other host
-LIVE_ONLY = "application/vnd.jupyter.widget-view+json"  # a page has no kernel; the html beside it plays by itself
+LIVE_ONLY = (  # a page has no kernel; the html beside it plays by itself
+    "application/vnd.jupyter.widget-view+json"
+)
 
 
 def page_name(path: str) -> str:
-    """`readings/01_diffusion.ipynb` -> `readings/diffusion.ipynb`, as nbdev and Quarto name the page."""
+    """`readings/01_diffusion.ipynb` -> `readings/diffusion.ipynb`, as nbdev and Quarto name the
+    page.
+    """
     return nbpath2html(path).with_suffix(".ipynb").as_posix()
 
 
 def relink(text: str, cfg, depth: int) -> str:
-    """Links to notebooks get the page's name, links to our own site stay in it, links out of nbs/ lead to the repository.
+    """Links to notebooks get the page's name, links to our own site stay in it, links out of
+    nbs/ lead to the repository.
 
-    `depth`: how many folders below the site's root the page is."""
+    `depth`: how many folders below the site's root the page is.
+    """
     text = re.sub(r"\]\(([\w/.-]+\.ipynb)", lambda m: f"]({page_name(m[1])}", text)
-    text = re.sub(r"\]\(" + r"\.\./" * (depth + 1) + r"(?!\.)", f"]({cfg.git_url}/blob/{cfg.branch}/", text)
+    text = re.sub(
+        r"\]\(" + r"\.\./" * (depth + 1) + r"(?!\.)",
+        f"]({cfg.git_url}/blob/{cfg.branch}/",
+        text,
+    )
     return text.replace(f"{cfg.doc_host}{cfg.doc_baseurl}/", "../" * depth)
 
 
 def entry_line(cell) -> int | None:
     """The source line an API entry links to; None for any other cell."""
-    shown = "".join("".join(o.get("data", {}).get("text/markdown", "")) for o in cell.get("outputs", []))
+    shown = "".join(
+        "".join(o.get("data", {}).get("text/markdown", "")) for o in cell.get("outputs", [])
+    )
     line = re.search(r">source</a>|\[source\]", shown) and re.search(r"\.py#L(\d+)", shown)
     return int(line[1]) if line else None
 
 
 def in_source_order(cells: list) -> list:
-    """nbdev puts the entries of one cell's functions last first; turn each run of entries around."""
-    runs = [(is_entry, list(run)) for is_entry, run in groupby(cells, lambda c: entry_line(c) is not None)]
-    return [cell for is_entry, run in runs for cell in (sorted(run, key=entry_line) if is_entry else run)]
+    """nbdev puts the entries of one cell's functions last first; turn each run of entries
+    around.
+    """
+    runs = [
+        (is_entry, list(run))
+        for is_entry, run in groupby(cells, lambda c: entry_line(c) is not None)
+    ]
+    return [
+        cell
+        for is_entry, run in runs
+        for cell in (sorted(run, key=entry_line) if is_entry else run)
+    ]
 
 
 def stage_notebook(path: Path, src: Path, cfg):
@@ -67,9 +91,13 @@ def stage_notebook(path: Path, src: Path, cfg):
                 data.pop(LIVE_ONLY, None)
             for kind in ("text/html", "text/markdown"):
                 if kind in data:
-                    data[kind] = relink("".join(data[kind]), cfg, depth).replace("__main__.", "")
+                    data[kind] = relink("".join(data[kind]), cfg, depth).replace(
+                        "__main__.", ""
+                    )
     path.unlink()
-    (src / page_name(path.relative_to(src).as_posix())).write_text(json.dumps(nb), encoding="utf-8")
+    (src / page_name(path.relative_to(src).as_posix())).write_text(
+        json.dumps(nb), encoding="utf-8"
+    )
 
 
 def renamed(node):
@@ -86,7 +114,9 @@ def stage_config(src: Path, nbs: Path):
     config = yaml.safe_load((nbs / "_quarto.yml").read_text())
     config["format"]["html"].pop("grid")  # styles.css sets the same width
     (src / "_quarto.yml").write_text(yaml.dump(renamed(config), sort_keys=False))
-    (src / "sidebar.yml").write_text(yaml.dump(renamed(yaml.safe_load(sidebar(nbs))), sort_keys=False))
+    (src / "sidebar.yml").write_text(
+        yaml.dump(renamed(yaml.safe_load(sidebar(nbs))), sort_keys=False)
+    )
     meta = yaml.safe_load((nbs / "nbdev.yml").read_text())
     meta.pop("format-links", None)
     (src / "nbdev.yml").write_text(yaml.dump(meta, sort_keys=False))
@@ -95,15 +125,25 @@ def stage_config(src: Path, nbs: Path):
 def make_offline(site: Path):
     """No fonts and no KaTeX from elsewhere."""
     for css in (site / "site_libs/themes").glob("*.css"):
-        css.write_text(re.sub(r'@import\s*(url\([^)]*\)|"[^"]*");?', "", css.read_text(encoding="utf-8")), encoding="utf-8")
+        css.write_text(
+            re.sub(r'@import\s*(url\([^)]*\)|"[^"]*");?', "", css.read_text(encoding="utf-8")),
+            encoding="utf-8",
+        )
     shutil.copytree(KATEX, site / "site_libs/katex")
     for page in site.rglob("*.html"):
         up = "../" * (len(page.relative_to(site).parts) - 1)
-        page.write_text(page.read_text(encoding="utf-8").replace(smalldocs.layout.KATEX, f"{up}site_libs/katex"), encoding="utf-8")
+        page.write_text(
+            page.read_text(encoding="utf-8").replace(
+                smalldocs.layout.KATEX, f"{up}site_libs/katex"
+            ),
+            encoding="utf-8",
+        )
 
 
 def mend_anchors(site: Path):
-    """nbdev links every name it knows, also those without an entry: a method's link goes to its class, the rest to the page."""
+    """nbdev links every name it knows, also those without an entry: a method's link goes to its
+    class, the rest to the page.
+    """
     pages = {p: p.read_text(encoding="utf-8") for p in site.rglob("*.html")}
     ids = {p: set(re.findall(r'\bid="([^"]+)"', text)) for p, text in pages.items()}
 
@@ -113,7 +153,11 @@ def mend_anchors(site: Path):
             if target not in ids or match[2] in ids[target]:
                 return match[0]
             owner = match[2].split(".")[0]
-            return f'href="{match[1]}#{owner}"' if owner in ids[target] else f'href="{match[1] or "#"}"'
+            return (
+                f'href="{match[1]}#{owner}"'
+                if owner in ids[target]
+                else f'href="{match[1] or "#"}"'
+            )
 
         return re.sub(r'href="([^":#]*)#([^"]+)"', link, pages[page])
 

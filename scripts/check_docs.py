@@ -1,7 +1,9 @@
-"""Open every page of the built site in headless Chromium: requests, scripts, math, links and sliders.
+"""Open every page of the built site in headless Chromium: requests, scripts, math, links and
+sliders.
 
 usage: check_docs.py FOLDER [FOLDER FOR SCREENSHOTS]
 """
+
 import functools
 import http.server
 import os
@@ -12,15 +14,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-NO_BROWSER = "no Chromium: `apt install chromium`, or `playwright install chromium`, or set T2I_CHROMIUM to one"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+NO_BROWSER = (
+    "no Chromium: `apt install chromium`, or `playwright install chromium`, or set T2I_CHROMIUM"
+    " to one"
+)
 
 
 def find_chromium(playwright) -> str | None:
-    """Path of a Chromium: T2I_CHROMIUM, an installed one, or playwright's own. None if there is none."""
+    """Path of a Chromium: T2I_CHROMIUM, an installed one, or playwright's own.
+
+    None if there is none.
+    """
     own = playwright.chromium.executable_path
-    found = [os.environ.get("T2I_CHROMIUM"), *map(shutil.which, NAMES), own if Path(own).exists() else None]
+    found = [
+        os.environ.get("T2I_CHROMIUM"),
+        *map(shutil.which, NAMES),
+        own if Path(own).exists() else None,
+    ]
     return next((f for f in found if f), None)
 
 
@@ -49,7 +73,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def serve(folder: Path):
     """Serve `folder` on a free port; yields the address."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -64,11 +90,16 @@ PICTURE = """e => [...e.querySelectorAll('canvas')].map(c => {
     return d.every(v => v === 0) ? 'blank' : c.toDataURL();
 }).join('|')"""
 WIDGETS = "[class*='t2i-']:has(input[type=range]):has(canvas)"
-MATH = "() => [document.querySelectorAll('span.math').length, document.querySelectorAll('span.math .katex').length, document.querySelectorAll('.katex-error').length]"
+MATH = (
+    "() => [document.querySelectorAll('span.math').length, document.querySelectorAll('span.math"
+    " .katex').length, document.querySelectorAll('.katex-error').length]"
+)
 
 
 def changes(page, widget, before: str, seconds=4.0) -> str:
-    """The widget's picture as soon as it differs from `before`, or `before` again after `seconds`."""
+    """The widget's picture as soon as it differs from `before`, or `before` again after
+    `seconds`.
+    """
     for _ in range(int(seconds * 20)):
         now = widget.evaluate(PICTURE)
         if now != before:
@@ -78,10 +109,12 @@ def changes(page, widget, before: str, seconds=4.0) -> str:
 
 
 def check_sliders(page) -> tuple[int, list[str]]:
-    """Move every slider of every widget with the keyboard; each must change its picture and leave none blank."""
+    """Move every slider of every widget with the keyboard; each must change its picture and
+    leave none blank.
+    """
     count, bad = 0, []
     for widget in page.query_selector_all(WIDGETS):
-        if widget.evaluate(f"e => !!e.querySelector(\"{WIDGETS}\")"):
+        if widget.evaluate(f'e => !!e.querySelector("{WIDGETS}")'):
             continue  # a box around a widget
         name = widget.evaluate("e => [...e.classList].find(c => c.startsWith('t2i-'))")
         widget.scroll_into_view_if_needed()
@@ -105,28 +138,47 @@ def check_sliders(page) -> tuple[int, list[str]]:
 
 
 def check_links(page, root: Path, base: str) -> list[str]:
-    """Links that stay in the site lead to a file, and where they name a place, to one that is there."""
+    """Links that stay in the site lead to a file, and where they name a place, to one that is
+    there.
+    """
     bad = []
-    for href in page.evaluate("() => [...document.querySelectorAll('a[href]')].map(a => a.href)"):
+    for href in page.evaluate(
+        "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
+    ):
         target, anchor = urldefrag(urljoin(page.url, href))
         if not target.startswith(base):
             continue
         path = root / unquote(target.removeprefix(base).split("?")[0])
         if not (path.is_file() or (path / "index.html").is_file()):
             bad.append(f"link to nothing: {href.removeprefix(base)}")
-        elif anchor and path.suffix == ".html" and f'id="{unquote(anchor)}"' not in path.read_text(encoding="utf-8"):
+        elif (
+            anchor
+            and path.suffix == ".html"
+            and f'id="{unquote(anchor)}"' not in path.read_text(encoding="utf-8")
+        ):
             bad.append(f"link to no place: {href.removeprefix(base)}")
     return sorted(set(bad))
 
 
-def check_page(browser, root: Path, rel: str, base: str, shots: Path | None = None) -> tuple[int, list[str]]:
+def check_page(
+    browser, root: Path, rel: str, base: str, shots: Path | None = None
+) -> tuple[int, list[str]]:
     """What is wrong with one page, and how many sliders it has."""
     bad = []
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
     page.on("pageerror", lambda e: bad.append(f"script error: {e}"))
     page.on("requestfailed", lambda r: bad.append(f"failed request: {r.url}"))
-    page.on("response", lambda r: bad.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-    page.on("request", lambda r: None if r.url.startswith((base, "data:", "blob:")) else bad.append(f"request to another host: {r.url}"))
+    page.on(
+        "response", lambda r: bad.append(f"{r.status}: {r.url}") if r.status >= 400 else None
+    )
+    page.on(
+        "request",
+        lambda r: (
+            None
+            if r.url.startswith((base, "data:", "blob:"))
+            else bad.append(f"request to another host: {r.url}")
+        ),
+    )
     page.goto(base + rel, wait_until="networkidle")
     for _ in range(50):  # KaTeX runs after the page has loaded
         math, typeset, errors = page.evaluate(MATH)
@@ -135,9 +187,18 @@ def check_page(browser, root: Path, rel: str, base: str, shots: Path | None = No
         page.wait_for_timeout(200)
     if math != typeset or errors:
         bad.append(f"math: {typeset} of {math} typeset, {errors} with errors")
-    text = page.evaluate("() => [...document.querySelectorAll('.cell-output')].map(e => e.innerText).join('\\n')")
-    bad += [f"widget shown as text: {w}" for w in ("IntSlider(", "Text(value", "Error displaying widget", "model not found") if w in text]
-    broken = page.evaluate("() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src.slice(0, 80))")
+    text = page.evaluate(
+        "() => [...document.querySelectorAll('.cell-output')].map(e => e.innerText).join('\\n')"
+    )
+    bad += [
+        f"widget shown as text: {w}"
+        for w in ("IntSlider(", "Text(value", "Error displaying widget", "model not found")
+        if w in text
+    ]
+    broken = page.evaluate(
+        "() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i =>"
+        " i.src.slice(0, 80))"
+    )
     bad += [f"broken picture: {src}" for src in broken]
     count, wrong = check_sliders(page)
     bad += wrong + check_links(page, root, base)
@@ -158,7 +219,13 @@ def main() -> int:
         pages = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.html"))
         for rel in pages:
             count, bad = check_page(browser, root, rel, base, shots)
-            print("FAIL" if bad else "ok  ", rel, f"({count} sliders)" if count else "", *[f"\n      {b}" for b in bad], flush=True)
+            print(
+                "FAIL" if bad else "ok  ",
+                rel,
+                f"({count} sliders)" if count else "",
+                *[f"\n      {b}" for b in bad],
+                flush=True,
+            )
             failed += bool(bad)
             sliders += count
     print(f"{len(pages)} pages, {failed} with faults, {sliders} sliders moved")

@@ -1,7 +1,10 @@
-"""Drive a slider in JupyterLab with a headless browser: does it answer, how fast, and is there ever a blank picture?
+"""Drive a slider in JupyterLab with a headless browser: does it answer, how fast, and is there
+ever a blank picture?
 
-usage: check_lab.py        prints what it measured; tests/test_jupyterlab.py and `make bench` use `drag`
+usage: check_lab.py        prints what it measured; tests/test_jupyterlab.py and `make bench`
+use `drag`
 """
+
 import json
 import os
 import socket
@@ -17,14 +20,20 @@ from check_docs import NO_BROWSER, PICTURE, chromium
 
 # reading 1's slider in small: a picture under noise, drawn by the kernel at any of 101 times
 CELLS = [
-    "import torch\nfrom t2i_course.diffusion import Schedule, q_sample\nfrom t2i_course.widgets.players import Scrub",
-    "schedule = Schedule.linear()\n"
-    "noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))\n"
-    "x_0 = torch.ones(1, 3, 32, 32); x_0[..., 8:24, 8:24] = -1\n"
-    "Scrub(lambda t: q_sample(schedule, x_0, torch.tensor([t]), noise)[0], range(0, 1000, 10), name='t', size=256)",
+    (
+        "import torch\nfrom t2i_course.diffusion import Schedule, q_sample\nfrom"
+        " t2i_course.widgets.players import Scrub"
+    ),
+    (
+        "schedule = Schedule.linear()\nnoise = torch.randn(1, 3, 32, 32,"
+        " generator=torch.Generator().manual_seed(0))\nx_0 = torch.ones(1, 3, 32, 32); x_0[...,"
+        " 8:24, 8:24] = -1\nScrub(lambda t: q_sample(schedule, x_0, torch.tensor([t]),"
+        " noise)[0], range(0, 1000, 10), name='t', size=256)"
+    ),
 ]
 
-# counts every animation frame and those whose canvas is missing or has nothing drawn on it; times each answer from the slider's event
+# counts every animation frame and those whose canvas is missing or has nothing drawn on it;
+# times each answer from the slider's event
 PROBE = """widget => {
     const slider = widget.querySelector('input[type=range]'), canvas = widget.querySelector('canvas');
     const probe = window.probe = { frames: 0, blank: 0, latency: [], since: null };
@@ -42,9 +51,23 @@ PROBE = """widget => {
 
 
 def write_notebook(path: Path):
-    cells = [dict(cell_type="code", id=f"c{i}", source=s, metadata={}, outputs=[], execution_count=None) for i, s in enumerate(CELLS)]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
-    path.write_text(json.dumps(dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5)))
+    cells = [
+        dict(
+            cell_type="code",
+            id=f"c{i}",
+            source=s,
+            metadata={},
+            outputs=[],
+            execution_count=None,
+        )
+        for i, s in enumerate(CELLS)
+    ]
+    kernel = {
+        "kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}
+    }
+    path.write_text(
+        json.dumps(dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5))
+    )
 
 
 @contextmanager
@@ -53,11 +76,30 @@ def jupyterlab(folder: Path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    cmd = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", f"--ServerApp.root_dir={folder}",
-           "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--LabApp.expose_app_in_browser=True"]
-    home = {"JUPYTER_CONFIG_DIR": str(folder / ".jupyter"), "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".spaces"),
-            "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"), "OMP_NUM_THREADS": "1"}
-    env = {k: v for k, v in os.environ.items() if k not in ("IN_TEST", "PYTEST_CURRENT_TEST")} | home
+    cmd = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        f"--ServerApp.root_dir={folder}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=",
+        "--ServerApp.disable_check_xsrf=True",
+        "--LabApp.expose_app_in_browser=True",
+    ]
+    home = {
+        "JUPYTER_CONFIG_DIR": str(folder / ".jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".spaces"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"),
+        "OMP_NUM_THREADS": "1",
+    }
+    env = {
+        k: v for k, v in os.environ.items() if k not in ("IN_TEST", "PYTEST_CURRENT_TEST")
+    } | home
     log = open(folder / "jupyterlab.log", "w")
     server = subprocess.Popen(cmd, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -68,7 +110,9 @@ def jupyterlab(folder: Path):
                 break
             except OSError:
                 if server.poll() is not None:
-                    raise RuntimeError(f"JupyterLab stopped:\n{Path(log.name).read_text()[-3000:]}") from None
+                    raise RuntimeError(
+                        f"JupyterLab stopped:\n{Path(log.name).read_text()[-3000:]}"
+                    ) from None
                 time.sleep(0.25)
         yield address
     finally:
@@ -91,11 +135,16 @@ RUN = """async () => {
 
 
 def run_all(page, log: Path, tries: int = 4):
-    """Run the open notebook until its slider shows; a kernel that was not ready yet loses a request now and then, so ask again."""
+    """Run the open notebook until its slider shows; a kernel that was not ready yet loses a
+    request now and then, so ask again.
+    """
     from playwright.sync_api import TimeoutError
+
     for _ in range(tries):
-        # by command, not by key presses: those reach whatever has the focus, and on a slow machine that changes while the page loads.
-        # It is done when the cells are: a second run on top of a first one would replace the slider under our hands. But a request that the
+        # by command, not by key presses: those reach whatever has the focus, and on a slow
+        # machine that changes while the page loads.
+        # It is done when the cells are: a second run on top of a first one would replace the
+        # slider under our hands. But a request that the
         # kernel never saw is never done, so there is an end to the waiting
         page.evaluate(RUN)
         try:
@@ -103,23 +152,35 @@ def run_all(page, log: Path, tries: int = 4):
             return
         except TimeoutError:
             pass
-    raise RuntimeError(f"no slider after {tries} tries; the page says:\n{page.locator('body').inner_text()[-1500:]}\n\nJupyterLab says:\n{log.read_text()[-3000:]}")
+    raise RuntimeError(
+        f"no slider after {tries} tries; the page"
+        f" says:\n{page.locator('body').inner_text()[-1500:]}\n\nJupyterLab"
+        f" says:\n{log.read_text()[-3000:]}"
+    )
 
 
 def drag(presses: int = 20) -> dict | None:
     """Press the right arrow `presses` times on the noising slider; None without a browser.
 
-    Returns latency: milliseconds of each answer; frames, blank: animation frames looked at, and those without a picture;
-    pictures: how many different pictures were seen; index: where the slider's picture ended."""
+    Returns latency: milliseconds of each answer; frames, blank: animation frames looked at, and
+    those without a picture; pictures: how many different pictures were seen; index: where the
+    slider's picture ended.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as tmp, chromium() as browser:
         if browser is None:
             return None
         write_notebook(Path(tmp) / "slider.ipynb")
         with jupyterlab(Path(tmp)) as address:
             page = browser.new_page(viewport={"width": 1300, "height": 1000})
-            page.goto(address + "lab/tree/slider.ipynb", wait_until="domcontentloaded", timeout=120_000)
+            page.goto(
+                address + "lab/tree/slider.ipynb",
+                wait_until="domcontentloaded",
+                timeout=120_000,
+            )
             page.locator(".jp-NotebookPanel .jp-CodeCell").nth(1).wait_for(timeout=120_000)
-            page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
+            page.locator(
+                ".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status=idle]"
+            ).wait_for(timeout=120_000)
             run_all(page, Path(tmp) / "jupyterlab.log")
             widget = page.query_selector(".t2i-scrub")
             widget.evaluate(PROBE)
@@ -127,12 +188,20 @@ def drag(presses: int = 20) -> dict | None:
             pictures = {widget.evaluate(PICTURE)}
             for i in range(presses):
                 page.keyboard.press("ArrowRight")
-                page.wait_for_function("n => window.probe.latency.length >= n", arg=i + 1, timeout=90_000)
+                page.wait_for_function(
+                    "n => window.probe.latency.length >= n", arg=i + 1, timeout=90_000
+                )
                 pictures.add(widget.evaluate(PICTURE))
             probe = page.evaluate("() => window.probe")
             index = int(widget.evaluate("e => e.querySelector('canvas').dataset.index"))
             page.close()
-    return dict(latency=probe["latency"], frames=probe["frames"], blank=probe["blank"], pictures=len(pictures), index=index)
+    return dict(
+        latency=probe["latency"],
+        frames=probe["frames"],
+        blank=probe["blank"],
+        pictures=len(pictures),
+        index=index,
+    )
 
 
 def main() -> int:
@@ -141,8 +210,11 @@ def main() -> int:
         print(f"not measured: {NO_BROWSER}")
         return 0
     ms = sorted(seen["latency"])
-    print(f"noising slider in JupyterLab, {len(ms)} presses: median {ms[len(ms) // 2]:.0f} ms, longest {ms[-1]:.0f} ms; "
-          f"{seen['blank']} blank of {seen['frames']} frames; {seen['pictures']} pictures")
+    print(
+        f"noising slider in JupyterLab, {len(ms)} presses: median {ms[len(ms) // 2]:.0f} ms,"
+        f" longest {ms[-1]:.0f} ms; {seen['blank']} blank of {seen['frames']} frames;"
+        f" {seen['pictures']} pictures"
+    )
     return 0
 
 

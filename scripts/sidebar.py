@@ -1,4 +1,8 @@
-"""nbs/sidebar.yml from the notebooks: home, readings in order, then room by room. `--check` only compares."""
+"""nbs/sidebar.yml from the notebooks: home, readings in order, then room by room.
+
+`--check` only compares.
+"""
+
 import sys
 
 import yaml
@@ -9,7 +13,10 @@ ROOMS = {
     "Readings": ("readings", []),
     "The house": ("", ["system", "storage", "exercises"]),
     "Data": ("data", ["captioned", "emoji", "shapes", "degrade"]),
-    "Networks": ("networks", ["unet", "transformer", "text", "adm", "autoencoder", "codebooks"]),
+    "Networks": (
+        "networks",
+        ["unet", "transformer", "text", "adm", "autoencoder", "codebooks"],
+    ),
     "Training": ("training", ["loop", "optimizers"]),
     "Published weights": ("published", ["files"]),
     "Widgets": ("widgets", ["players", "ask", "plots"]),
@@ -21,13 +28,20 @@ ROOMS = {
 
 
 def sidebar(nbs) -> str:
-    """The sidebar of the notebooks under `nbs` as YAML; a new notebook is in it without being listed anywhere."""
+    """The sidebar of the notebooks under `nbs` as YAML; a new notebook is in it without being
+    listed anywhere.
+    """
     contents = [{"text": "Home", "href": "index.ipynb"}]
     for title, (folder, order) in ROOMS.items():
         rank = {name: i for i, name in enumerate(order)}
-        found = sorted((p for p in (nbs / folder).glob("[!._]*.ipynb") if p.name != "index.ipynb"), key=lambda p: (rank.get(p.stem, len(rank)), p.name))
+        found = sorted(
+            (p for p in (nbs / folder).glob("[!._]*.ipynb") if p.name != "index.ipynb"),
+            key=lambda p: (rank.get(p.stem, len(rank)), p.name),
+        )
         if found:
-            contents.append({"section": title, "contents": [p.relative_to(nbs).as_posix() for p in found]})
+            contents.append(
+                {"section": title, "contents": [p.relative_to(nbs).as_posix() for p in found]}
+            )
     return yaml.dump({"website": {"sidebar": {"contents": contents}}}, sort_keys=False)
 
 
@@ -35,7 +49,11 @@ def main():
     nbs = get_config().nbs_path
     out, text = nbs / "sidebar.yml", sidebar(nbs)
     if "--check" in sys.argv:
-        sys.exit(0 if out.exists() and out.read_text() == text else "nbs/sidebar.yml is stale: run `make export`")
+        sys.exit(
+            0
+            if out.exists() and out.read_text() == text
+            else "nbs/sidebar.yml is stale: run `make export`"
+        )
     out.write_text(text)
 
 

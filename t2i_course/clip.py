@@ -21,8 +21,18 @@ from .storage import load_pretrained, load_strictly, save_pretrained
 from .published.clip import PUBLISHED, published_names
 from .data.emoji import archive
 from .published.files import fetch, read_published
-from .data.shapes import (BACKGROUNDS, COLOURS, NUMBERS, RELATIONS, SHAPES, Claim, canonical, read_caption,
-                                     split_of, write_caption)
+from t2i_course.data.shapes import (
+    BACKGROUNDS,
+    COLOURS,
+    NUMBERS,
+    RELATIONS,
+    SHAPES,
+    Claim,
+    canonical,
+    read_caption,
+    split_of,
+    write_caption,
+)
 from .networks.text import Tokenizer
 from .training.loop import Recipe
 from .networks.transformer import Block, Transformer, attention
@@ -30,61 +40,118 @@ from .networks.transformer import Block, Transformer, attention
 # %% ../nbs/readings/04_clip.ipynb #c023
 @lru_cache(100_000)
 def meaning(caption: str) -> int:
-    """A 63-bit number that is equal for captions that say the same: other case, or "A left of B" for "B right of A". The same in every process."""
-    try: text = write_caption(canonical(read_caption(caption)))
-    except ValueError: text = " ".join(caption.lower().split())
+    """A 63-bit number that is equal for captions that say the same: other case, or "A left of
+    B" for "B right of A". The same in every process.
+    """
+    try:
+        text = write_caption(canonical(read_caption(caption)))
+    except ValueError:
+        text = " ".join(caption.lower().split())
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 # %% ../nbs/readings/04_clip.ipynb #c026
 TONES = re.compile(r"\b(medium-light|medium-dark|light|medium|dark)(?= skin tone)")
-PEOPLE = {"man": "woman", "woman": "man", "boy": "girl", "girl": "boy", "men": "women", "women": "men"}
+PEOPLE = {
+    "man": "woman",
+    "woman": "man",
+    "boy": "girl",
+    "girl": "boy",
+    "men": "women",
+    "women": "men",
+}
 PERSON = re.compile(rf"\b({'|'.join(PEOPLE)})\b")
+
 
 def another(options, than: str, dice: random.Random) -> str:
     """One of the options, but not `than`."""
     return dice.choice([o for o in options if o != than])
 
+
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
+
 def wrong_claim(claim: Claim, dice: random.Random) -> Claim:
-    """The claim with one thing changed: background, size, number, relation, a colour, a shape, or which colour goes with which shape."""
+    """The claim with one thing changed: background, size, number, relation, a colour, a shape,
+    or which colour goes with which shape.
+    """
     things, several = list(claim.objects), len(set(claim.objects)) == 2
-    kinds = ["background", "colour", "shape"] + (["size"] if claim.size else ["swap", "swap"] if several else ["number", "number"])
+    kinds = ["background", "colour", "shape"] + (
+        ["size"] if claim.size else ["swap", "swap"] if several else ["number", "number"]
+    )
     kind = dice.choice(kinds + ["relation"] * 4 * bool(claim.relation))
-    if kind == "background": return Claim(claim.objects, another(BACKGROUNDS, claim.background, dice), claim.size, claim.relation)
-    if kind == "size": return Claim(claim.objects, claim.background, another(("small", "large"), claim.size, dice))
-    if kind == "number": return Claim((things[0],) * dice.choice([n for n in range(1, len(NUMBERS) + 1) if n != len(things)]), claim.background)
-    if kind == "relation":                                                            # the opposite is the hardest: every word but one is right
-        relation = OPPOSITE[claim.relation] if dice.random() < 0.5 else another(RELATIONS, claim.relation, dice)
+    if kind == "background":
+        return Claim(
+            claim.objects,
+            another(BACKGROUNDS, claim.background, dice),
+            claim.size,
+            claim.relation,
+        )
+    if kind == "size":
+        return Claim(
+            claim.objects, claim.background, another(("small", "large"), claim.size, dice)
+        )
+    if kind == "number":
+        return Claim(
+            (things[0],)
+            * dice.choice([n for n in range(1, len(NUMBERS) + 1) if n != len(things)]),
+            claim.background,
+        )
+    if kind == "relation":  # the opposite is the hardest: every word but one is right
+        relation = (
+            OPPOSITE[claim.relation]
+            if dice.random() < 0.5
+            else another(RELATIONS, claim.relation, dice)
+        )
         return Claim(claim.objects, claim.background, relation=relation)
-    if kind == "swap": changed = [(things[1][0], things[0][1]), (things[0][0], things[1][1])]
+    if kind == "swap":
+        changed = [(things[1][0], things[0][1]), (things[0][0], things[1][1])]
     else:
-        k, (colour, shape) = (i := dice.randrange(2) if several else 0), things[i if several else 0]
-        new = (another(COLOURS, colour, dice), shape) if kind == "colour" else (colour, another(SHAPES, shape, dice))
+        k, (colour, shape) = (i := dice.randrange(2) if several else 0), things[
+            i if several else 0
+        ]
+        new = (
+            (another(COLOURS, colour, dice), shape)
+            if kind == "colour"
+            else (colour, another(SHAPES, shape, dice))
+        )
         changed = [new if not several or j == k else thing for j, thing in enumerate(things)]
     return Claim(tuple(changed), claim.background, claim.size, claim.relation)
 
-def near_miss(caption: str, dice: random.Random, split: str | None = "train") -> str | None:
-    """A caption that differs from this one in a word or two and is false of its picture; None where we know of none.
 
-    Shapes: a `wrong_claim` of the split (None: of any). People: another skin tone, or man for woman.
+def near_miss(caption: str, dice: random.Random, split: str | None = "train") -> str | None:
+    """A caption that differs from this one in a word or two and is false of its picture; None
+    where we know of none.
+
+    Shapes: a `wrong_claim` of the split (None: of any). People: another skin tone, or man for
+    woman.
     """
-    try: claim = read_caption(caption)
+    try:
+        claim = read_caption(caption)
     except ValueError:
         found = list(TONES.finditer(caption)) or list(PERSON.finditer(caption))
-        if not found: return None
+        if not found:
+            return None
         m = dice.choice(found)
-        new = PEOPLE[m[1]] if m[1] in PEOPLE else another(("medium-light", "medium-dark", "light", "medium", "dark"), m[1], dice)
-        return caption[:m.start()] + new + caption[m.end():]
+        new = (
+            PEOPLE[m[1]]
+            if m[1] in PEOPLE
+            else another(("medium-light", "medium-dark", "light", "medium", "dark"), m[1], dice)
+        )
+        return caption[: m.start()] + new + caption[m.end() :]
     for _ in range(200):
         wrong = wrong_claim(claim, dice)
-        if len(set(wrong.objects)) != len(set(claim.objects)): continue        # two things became one: another form of caption
+        if len(set(wrong.objects)) != len(set(claim.objects)):
+            continue  # two things became one: another form of caption
         text = write_caption(wrong)
-        if split in (None, split_of(text)) and meaning(text) != meaning(caption): return text
+        if split in (None, split_of(text)) and meaning(text) != meaning(caption):
+            return text
 
 # %% ../nbs/readings/04_clip.ipynb #c034
 class Gather(torch.autograd.Function):
-    """The rows of all processes, in the order of their ranks, through which gradients flow back to whoever sent the row."""
+    """The rows of all processes, in the order of their ranks, through which gradients flow back
+    to whoever sent the row.
+    """
+
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
         parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
@@ -94,35 +161,59 @@ class Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
         gradient = gradient.contiguous().clone()
-        dist.all_reduce(gradient)                                       # every process had a use for my rows: add up what they say
+        dist.all_reduce(gradient)  # every process had a use for my rows: add up what they say
         return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+
 
 def processes() -> tuple[int, int]:
     """(rank of this process, how many there are)."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    return (
+        (dist.get_rank(), dist.get_world_size())
+        if dist.is_available() and dist.is_initialized()
+        else (0, 1)
+    )
+
 
 def gather(x: Tensor) -> Tensor:
     """(B, ...) -> (processes * B, ...). With one process, x itself."""
     return Gather.apply(x) if processes()[1] > 1 else x
 
 # %% ../nbs/readings/04_clip.ipynb #c038
-def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor | float, keys: Tensor | None = None,
-                     wrong: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-    """CLIP's symmetric cross-entropy (Radford 2021, Figure 3) over this process's rows against everybody's.
+def contrastive_loss(
+    image: Tensor,
+    text: Tensor,
+    scale: Tensor | float,
+    keys: Tensor | None = None,
+    wrong: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """CLIP's symmetric cross-entropy (Radford 2021, Figure 3) over this process's rows against
+    everybody's.
 
-    image, text: (B, D) of unit length, pair i in row i; scale: exp of the learned logit. keys: (B,) int64, equal where captions mean the same:
-    such pairs are no negatives of each other and are left out. wrong: (rows (K,), (K, D)): one more, false caption for picture rows[k]
+    image, text: (B, D) of unit length, pair i in row i; scale: exp of the learned logit. keys:
+    (B,) int64, equal where captions mean the same: such pairs are no negatives of each other
+    and are left out. wrong: (rows (K,), (K, D)): one more, false caption for picture rows[k]
     (Yuksekgonul 2023). Returns (loss, share of pictures whose own caption wins).
     """
-    if not len(image): raise ValueError("the batch is empty; give at least one pair of picture and caption")
-    if image.shape != text.shape: raise ValueError(f"pictures are {tuple(image.shape)} and captions {tuple(text.shape)}; give one caption a picture")
-    image, text, here = image.float(), text.float(), torch.arange(len(image), device=image.device)
+    if not len(image):
+        raise ValueError("the batch is empty; give at least one pair of picture and caption")
+    if image.shape != text.shape:
+        raise ValueError(
+            f"pictures are {tuple(image.shape)} and captions {tuple(text.shape)}; give one"
+            " caption a picture"
+        )
+    image, text, here = (
+        image.float(),
+        text.float(),
+        torch.arange(len(image), device=image.device),
+    )
     own = here + processes()[0] * len(image)
     by_image, by_text = scale * image @ gather(text).T, scale * text @ gather(image).T
     if keys is not None:
         twins = keys[:, None] == gather(keys)
         twins[here, own] = False
-        by_image, by_text = by_image.masked_fill(twins, -torch.inf), by_text.masked_fill(twins, -torch.inf)
+        by_image, by_text = by_image.masked_fill(twins, -torch.inf), by_text.masked_fill(
+            twins, -torch.inf
+        )
     if wrong is not None and len(wrong[0]):
         more = torch.full((len(image), 1), -torch.inf, device=image.device)
         more[wrong[0], 0] = scale * (image[wrong[0]] * wrong[1].float()).sum(1)
@@ -132,93 +223,199 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor | float, keys: T
 
 # %% ../nbs/readings/04_clip.ipynb #c053
 def block_at(block: Block, x: Tensor, place: Tensor, causal: bool = False) -> Tensor:
-    """What a transformer block gives at one place of each sequence, without working out the others.
+    """What a transformer block gives at one place of each sequence, without working out the
+    others.
 
-    x: (B, N, D), place: (B,) int64 -> (B, D). One query meets all keys, and the MLP runs on one state instead of N; with `causal` it
-    sees keys 0 .. place only. Equal to `block(x)[arange(B), place]`.
+    x: (B, N, D), place: (B,) int64 -> (B, D). One query meets all keys, and the MLP runs on one
+    state instead of N; with `causal` it sees keys 0 .. place only. Equal to
+    `block(x)[arange(B), place]`.
     """
     rows, attend = torch.arange(len(x), device=x.device), block.attend
     h, width = block.norm1(x), x.shape[-1]
-    q = F.linear(h[rows, place], attend.qkv.weight[:width], attend.qkv.bias[:width]).unflatten(-1, (attend.heads, 1, -1))
-    k, v = F.linear(h, attend.qkv.weight[width:], attend.qkv.bias[width:]).unflatten(-1, (2, attend.heads, -1)).permute(2, 0, 3, 1, 4)
-    visible = (torch.arange(x.shape[1], device=x.device) <= place[:, None])[:, None, None] if causal else None
+    q = F.linear(h[rows, place], attend.qkv.weight[:width], attend.qkv.bias[:width]).unflatten(
+        -1, (attend.heads, 1, -1)
+    )
+    k, v = (
+        F.linear(h, attend.qkv.weight[width:], attend.qkv.bias[width:])
+        .unflatten(-1, (2, attend.heads, -1))
+        .permute(2, 0, 3, 1, 4)
+    )
+    visible = (
+        (torch.arange(x.shape[1], device=x.device) <= place[:, None])[:, None, None]
+        if causal
+        else None
+    )
     x = x[rows, place] + attend.out(attention(q, k, v, visible).flatten(1))
     return x + block.mlp(block.norm2(x))
 
+
 def read_at(tower: Transformer, x: Tensor, place: Tensor) -> Tensor:
-    """A transformer's normalised state at one place of each sequence: all blocks on all places but the last. (B, N, D), (B,) -> (B, D)."""
-    for block in tower.blocks[:-1]: x = block(x)
+    """A transformer's normalised state at one place of each sequence: all blocks on all places
+    but the last. (B, N, D), (B,) -> (B, D).
+    """
+    for block in tower.blocks[:-1]:
+        x = block(x)
     return tower.norm(block_at(tower.blocks[-1], x, place, tower.causal))
 
 # %% ../nbs/readings/04_clip.ipynb #c056
 class VisionTransformer(nn.Module):
-    """ViT as CLIP has it (Dosovitskiy 2020; Radford 2021, sec. 2.4): patches, a class token, places, a LayerNorm before the blocks.
+    """ViT as CLIP has it (Dosovitskiy 2020; Radford 2021, sec. 2.4): patches, a class token,
+    places, a LayerNorm before the blocks.
 
-    x: (B, 3, image_size, image_size), normalised -> (B, embed), the projected state of the class token.
+    x: (B, 3, image_size, image_size), normalised -> (B, embed), the projected state of the
+    class token.
     """
-    def __init__(self, image_size: int, patch: int, dim: int, depth: int, heads: int, embed: int, activation: str = "quick_gelu"):
+
+    def __init__(
+        self,
+        image_size: int,
+        patch: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        embed: int,
+        activation: str = "quick_gelu",
+    ):
         super().__init__()
-        if image_size % patch: raise ValueError(f"a picture of {image_size} pixels does not split into patches of {patch}; choose a divisor")
+        if image_size % patch:
+            raise ValueError(
+                f"a picture of {image_size} pixels does not split into patches of {patch};"
+                " choose a divisor"
+            )
         self.patches = nn.Conv2d(3, dim, patch, stride=patch, bias=False)
-        self.first = nn.Parameter(dim ** -0.5 * torch.randn(dim))
-        self.places = nn.Parameter(dim ** -0.5 * torch.randn((image_size // patch) ** 2 + 1, dim))
-        self.norm_before, self.tower = nn.LayerNorm(dim), Transformer(dim, depth, heads, activation=activation)
+        self.first = nn.Parameter(dim**-0.5 * torch.randn(dim))
+        self.places = nn.Parameter(dim**-0.5 * torch.randn((image_size // patch) ** 2 + 1, dim))
+        self.norm_before, self.tower = nn.LayerNorm(dim), Transformer(
+            dim, depth, heads, activation=activation
+        )
         self.project = nn.Linear(dim, embed, bias=False)
-        nn.init.normal_(self.project.weight, std=dim ** -0.5)
+        nn.init.normal_(self.project.weight, std=dim**-0.5)
 
     def tokens(self, x: Tensor) -> Tensor:
-        """What the blocks read: class token and patches with their places, normalised. (B, 3, H, W) -> (B, 1 + patches, dim)."""
+        """What the blocks read: class token and patches with their places, normalised.
+
+        (B, 3, H, W) -> (B, 1 + patches, dim).
+        """
         patches = self.patches(x).flatten(2).transpose(1, 2)
-        return self.norm_before(torch.cat([self.first.expand(len(x), 1, -1).to(patches.dtype), patches], 1) + self.places)
+        return self.norm_before(
+            torch.cat([self.first.expand(len(x), 1, -1).to(patches.dtype), patches], 1)
+            + self.places
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.project(read_at(self.tower, self.tokens(x), torch.zeros(len(x), dtype=torch.long, device=x.device)))
+        return self.project(
+            read_at(
+                self.tower,
+                self.tokens(x),
+                torch.zeros(len(x), dtype=torch.long, device=x.device),
+            )
+        )
 
 # %% ../nbs/readings/04_clip.ipynb #c062
 class TextTransformer(nn.Module):
-    """CLIP's text tower (Radford 2021, sec. 2.4): a causal transformer, read at the end-of-text token, which has the highest id.
+    """CLIP's text tower (Radford 2021, sec. 2.4): a causal transformer, read at the end-of-text
+    token, which has the highest id.
 
-    ids: (B, L) int64, L up to `length` -> (B, embed). What follows the end token changes nothing. ValueError for ids out of the vocabulary.
+    ids: (B, L) int64, L up to `length` -> (B, embed). What follows the end token changes
+    nothing. ValueError for ids out of the vocabulary.
     """
-    def __init__(self, vocab_size: int, length: int, dim: int, depth: int, heads: int, embed: int, activation: str = "quick_gelu"):
+
+    def __init__(
+        self,
+        vocab_size: int,
+        length: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        embed: int,
+        activation: str = "quick_gelu",
+    ):
         super().__init__()
         self.length = length
-        self.words, self.places = nn.Embedding(vocab_size, dim), nn.Parameter(0.01 * torch.randn(length, dim))
-        self.tower, self.project = Transformer(dim, depth, heads, causal=True, activation=activation), nn.Linear(dim, embed, bias=False)
-        nn.init.normal_(self.words.weight, std=0.02); nn.init.normal_(self.project.weight, std=dim ** -0.5)
+        self.words, self.places = nn.Embedding(vocab_size, dim), nn.Parameter(
+            0.01 * torch.randn(length, dim)
+        )
+        self.tower, self.project = Transformer(
+            dim, depth, heads, causal=True, activation=activation
+        ), nn.Linear(dim, embed, bias=False)
+        nn.init.normal_(self.words.weight, std=0.02)
+        nn.init.normal_(self.project.weight, std=dim**-0.5)
 
     def embed(self, ids: Tensor) -> Tensor:
         """What the blocks read: words with their places. (B, L) -> (B, L, dim)."""
         if not torch.compiler.is_compiling():
-            if ids.ndim != 2 or not ids.numel(): raise ValueError(f"token ids are a table (captions, tokens) that holds something, got shape {tuple(ids.shape)}")
-            if ids.shape[1] > self.length: raise ValueError(f"{ids.shape[1]} tokens do not fit a context of {self.length}; shorten the caption")
+            if ids.ndim != 2 or not ids.numel():
+                raise ValueError(
+                    "token ids are a table (captions, tokens) that holds something, got shape"
+                    f" {tuple(ids.shape)}"
+                )
+            if ids.shape[1] > self.length:
+                raise ValueError(
+                    f"{ids.shape[1]} tokens do not fit a context of {self.length}; shorten the"
+                    " caption"
+                )
             if ids.min() < 0 or ids.max() >= self.words.num_embeddings:
-                raise ValueError(f"token ids must lie in 0 .. {self.words.num_embeddings - 1}, got {int(ids.min())} .. {int(ids.max())}; use the model's own encode")
-        return self.words(ids) + self.places[:ids.shape[1]]
+                raise ValueError(
+                    f"token ids must lie in 0 .. {self.words.num_embeddings - 1}, got"
+                    f" {int(ids.min())} .. {int(ids.max())}; use the model's own encode"
+                )
+        return self.words(ids) + self.places[: ids.shape[1]]
 
     def states(self, ids: Tensor) -> Tensor:
-        """The last layer's state of every token, normalised, (B, L, dim): what unCLIP's prior reads."""
+        """The last layer's state of every token, normalised, (B, L, dim): what unCLIP's prior
+        reads.
+        """
         return self.tower(self.embed(ids))
 
-    def forward(self, ids: Tensor) -> Tensor: return self.project(read_at(self.tower, self.embed(ids), ids.argmax(-1)))
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.project(read_at(self.tower, self.embed(ids), ids.argmax(-1)))
 
 # %% ../nbs/readings/04_clip.ipynb #c068
-SIDES = re.compile(r"\b(left|right|facing|leftwards|rightwards|clockwise|counterclockwise|east|west)\b|[a-z]+-(thirty|clock)|o’clock")
+SIDES = re.compile(
+    r"\b(left|right|facing|leftwards|rightwards|clockwise|counterclockwise|east|west)\b|[a-z]+-(thirty|clock)|o’clock"
+)
 
-def augment(images: Tensor, mirror: list[bool] | None = None, shift: float = 0.2, zoom: float = 0.2, turn: float = 0.2, light: float = 0.15, tint: float = 0.2) -> Tensor:
-    """Move, zoom, turn, tint and relight each picture a little, and mirror half of those that may be. (B, 3, H, W) in [-1, 1], the same out.
 
-    mirror: for each picture whether it may be mirrored (None: none); ask `SIDES` whether its caption minds. shift: in half sides; zoom: relative;
-    turn: radians; light: contrast and brightness; tint: how much colours leak into each other, white stays white. What comes in at the border repeats the border.
+def augment(
+    images: Tensor,
+    mirror: list[bool] | None = None,
+    shift: float = 0.2,
+    zoom: float = 0.2,
+    turn: float = 0.2,
+    light: float = 0.15,
+    tint: float = 0.2,
+) -> Tensor:
+    """Move, zoom, turn, tint and relight each picture a little, and mirror half of those that
+    may be. (B, 3, H, W) in [-1, 1], the same out.
+
+    mirror: for each picture whether it may be mirrored (None: none); ask `SIDES` whether its
+    caption minds. shift: in half sides; zoom: relative; turn: radians; light: contrast and
+    brightness; tint: how much colours leak into each other, white stays white. What comes in at
+    the border repeats the border.
     """
     n, device = len(images), images.device
     spread = lambda width, *shape: (2 * torch.rand(n, *shape, device=device) - 1) * width
     angle, size = spread(turn), 1 + spread(zoom)
-    rotate = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2) * size[:, None, None]
-    if mirror is not None: rotate[torch.tensor(mirror, device=device) & (torch.rand(n, device=device) < 0.5), :, 0] *= -1
-    grid = F.affine_grid(torch.cat([rotate, spread(shift, 2)[..., None]], 2), list(images.shape), align_corners=False)
+    rotate = (
+        torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
+        * size[:, None, None]
+    )
+    if mirror is not None:
+        rotate[
+            torch.tensor(mirror, device=device) & (torch.rand(n, device=device) < 0.5), :, 0
+        ] *= -1
+    grid = F.affine_grid(
+        torch.cat([rotate, spread(shift, 2)[..., None]], 2),
+        list(images.shape),
+        align_corners=False,
+    )
     moved = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
-    moved = torch.einsum("nij,njhw->nihw", torch.eye(3, device=device) + spread(tint, 3, 3), moved - 1) + 1
+    moved = (
+        torch.einsum(
+            "nij,njhw->nihw", torch.eye(3, device=device) + spread(tint, 3, 3), moved - 1
+        )
+        + 1
+    )
     return ((1 + spread(light, 1, 1, 1)) * moved + spread(light, 3, 1, 1)).clamp(-1, 1)
 
 # %% ../nbs/readings/04_clip.ipynb #c073
@@ -227,43 +424,125 @@ def tags_of() -> dict[str, list[str]]:
     """Unicode's search words of each emoji, by its name."""
     return {e["label"]: e["tags"] for e in archive()["emoji"].values()}
 
+
 def retell(caption: str, dice: random.Random, p: float) -> str:
-    """An emoji's caption as somebody else might put it: with chance p without its style, with chance p by up to three search words for its name."""
+    """An emoji's caption as somebody else might put it: with chance p without its style, with
+    chance p by up to three search words for its name.
+    """
     name, _, style = caption.rpartition(", ")
-    if not style.endswith(" style"): return caption
+    if not style.endswith(" style"):
+        return caption
     words = tags_of().get(name, []) if dice.random() < p else []
-    if words: name = ", ".join(dice.sample(words, min(3, len(words))))
+    if words:
+        name = ", ".join(dice.sample(words, min(3, len(words))))
     return name if dice.random() < p else f"{name}, {style}"
 
 # %% ../nbs/readings/04_clip.ipynb #c076
 class CLIP(nn.Module):
-    """Two towers that put pictures and captions into one space, where a picture lies near its own caption (Radford 2021).
+    """Two towers that put pictures and captions into one space, where a picture lies near its
+    own caption (Radford 2021).
 
-    config: `tokenizer` (JSON text of a byte-level BPE, or None), `start` and `end` (ids; `end` is the highest one), `length` (context), `image_size`,
-    `embed`, `vision` and `text` (patch, dim, depth, heads), `activation` ("gelu" or "quick_gelu"), `mean` and `std` of each colour in [0, 1],
-    and for training `p_retell` (see `retell`) and `hard` (whether each picture also meets a near miss of its caption).
+    config: `tokenizer` (JSON text of a byte-level BPE, or None), `start` and `end` (ids; `end`
+    is the highest one), `length` (context), `image_size`, `embed`, `vision` and `text` (patch,
+    dim, depth, heads), `activation` ("gelu" or "quick_gelu"), `mean` and `std` of each colour
+    in [0, 1], and for training `p_retell` (see `retell`) and `hard` (whether each picture also
+    meets a near miss of its caption).
     """
-    RECIPES = {"gpu": Recipe(steps=20_000, batch_size=1024, lr=1e-3, warmup=500, decay=15_000, ema=0.999, optimizer="muon", weight_decay=0.1, precision="bf16", save_every=1_000),
-               "cpu": Recipe(steps=2_400, batch_size=512, lr=2e-3, warmup=50, decay=2_100, ema=0.99, optimizer="muon", weight_decay=0.1, precision="bf16", save_every=200)}
 
-    def __init__(self, tokenizer: str | None, start: int, end: int, length: int, image_size: int, embed: int, vision: dict, text: dict, activation: str = "gelu",
-                 mean: tuple = (0.5, 0.5, 0.5), std: tuple = (0.5, 0.5, 0.5), p_retell: float = 0.3, hard: bool = True):
+    RECIPES = {
+        "gpu": Recipe(
+            steps=20_000,
+            batch_size=1024,
+            lr=1e-3,
+            warmup=500,
+            decay=15_000,
+            ema=0.999,
+            optimizer="muon",
+            weight_decay=0.1,
+            precision="bf16",
+            save_every=1_000,
+        ),
+        "cpu": Recipe(
+            steps=2_400,
+            batch_size=512,
+            lr=2e-3,
+            warmup=50,
+            decay=2_100,
+            ema=0.99,
+            optimizer="muon",
+            weight_decay=0.1,
+            precision="bf16",
+            save_every=200,
+        ),
+    }
+
+    def __init__(
+        self,
+        tokenizer: str | None,
+        start: int,
+        end: int,
+        length: int,
+        image_size: int,
+        embed: int,
+        vision: dict,
+        text: dict,
+        activation: str = "gelu",
+        mean: tuple = (0.5, 0.5, 0.5),
+        std: tuple = (0.5, 0.5, 0.5),
+        p_retell: float = 0.3,
+        hard: bool = True,
+    ):
         super().__init__()
-        self.config = dict(tokenizer=tokenizer, start=start, end=end, length=length, image_size=image_size, embed=embed, vision=vision, text=text,
-                           activation=activation, mean=list(mean), std=list(std), p_retell=p_retell, hard=hard)
+        self.config = dict(
+            tokenizer=tokenizer,
+            start=start,
+            end=end,
+            length=length,
+            image_size=image_size,
+            embed=embed,
+            vision=vision,
+            text=text,
+            activation=activation,
+            mean=list(mean),
+            std=list(std),
+            p_retell=p_retell,
+            hard=hard,
+        )
         self.tokenizer = Tokenizer.from_str(tokenizer) if tokenizer else None
-        self.start, self.end, self.length, self.image_size, self.p_retell, self.hard = start, end, length, image_size, p_retell, hard
+        self.start, self.end, self.length, self.image_size, self.p_retell, self.hard = (
+            start,
+            end,
+            length,
+            image_size,
+            p_retell,
+            hard,
+        )
         self.image = VisionTransformer(image_size, embed=embed, activation=activation, **vision)
         self.text = TextTransformer(end + 1, length, embed=embed, activation=activation, **text)
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
-        for name, value in (("mean", mean), ("std", std)): self.register_buffer(name, torch.tensor(value)[:, None, None], persistent=False)
+        for name, value in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(value)[:, None, None], persistent=False)
 
     @classmethod
     def create(cls, captions: list[str], **config) -> "CLIP":
-        """A new, untrained model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments."""
+        """A new, untrained model of the shipped size, its tokenizer trained on these captions;
+        `config` overrides the constructor's arguments.
+        """
         tokenizer = Tokenizer.from_captions(captions)
-        sizes = dict(length=40, image_size=32, embed=128, vision=dict(patch=8, dim=192, depth=4, heads=6), text=dict(dim=128, depth=3, heads=4))
-        return cls(**(dict(tokenizer=tokenizer.to_str(), start=Tokenizer.start, end=len(tokenizer)) | sizes | config))
+        sizes = dict(
+            length=40,
+            image_size=32,
+            embed=128,
+            vision=dict(patch=8, dim=192, depth=4, heads=6),
+            text=dict(dim=128, depth=3, heads=4),
+        )
+        return cls(
+            **(
+                dict(tokenizer=tokenizer.to_str(), start=Tokenizer.start, end=len(tokenizer))
+                | sizes
+                | config
+            )
+        )
 
     @property
     def device(self) -> torch.device:
@@ -272,128 +551,258 @@ class CLIP(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """What similarities are multiplied with before the softmax: the learned inverse temperature, at most 100."""
+        """What similarities are multiplied with before the softmax: the learned inverse
+        temperature, at most 100.
+        """
         return self.logit_scale.exp().clamp(max=100)
 
     def encode(self, captions: list[str]) -> Tensor:
-        """Captions to ids (B, L), L as long as the longest needs: start, words, end, zeros. ValueError for none, or for one that is too long."""
-        if self.tokenizer is None: raise ValueError("this CLIP was made without a tokenizer; give it token ids: model.text(ids)")
-        if isinstance(captions, str): raise ValueError("encode takes a list of captions; put the caption in a list: [caption]")
-        rows = [[self.start, *e.ids, self.end] for e in self.tokenizer.bpe.encode_batch(list(captions), add_special_tokens=False)]
-        if not rows: raise ValueError("no caption given; there must be at least one")
+        """Captions to ids (B, L), L as long as the longest needs: start, words, end, zeros.
+
+        ValueError for none, or for one that is too long.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                "this CLIP was made without a tokenizer; give it token ids: model.text(ids)"
+            )
+        if isinstance(captions, str):
+            raise ValueError(
+                "encode takes a list of captions; put the caption in a list: [caption]"
+            )
+        rows = [
+            [self.start, *e.ids, self.end]
+            for e in self.tokenizer.bpe.encode_batch(list(captions), add_special_tokens=False)
+        ]
+        if not rows:
+            raise ValueError("no caption given; there must be at least one")
         longest = max(map(len, rows))
-        if longest > self.length: raise ValueError(f"a caption has {longest - 2} tokens and the model reads {self.length - 2}; shorten it: {captions[[len(r) for r in rows].index(longest)][:60]!r}...")
+        if longest > self.length:
+            raise ValueError(
+                f"a caption has {longest - 2} tokens and the model reads {self.length - 2};"
+                f" shorten it: {captions[[len(r) for r in rows].index(longest)][:60]!r}..."
+            )
         return torch.tensor([r + [0] * (longest - len(r)) for r in rows], device=self.device)
 
     def image_features(self, images: Tensor) -> Tensor:
-        """Unit vectors of pictures: (N, 3, image_size, image_size) in [-1, 1] -> (N, embed). Differentiable. ValueError for wrong shape or range."""
+        """Unit vectors of pictures: (N, 3, image_size, image_size) in [-1, 1] -> (N, embed).
+
+        Differentiable. ValueError for wrong shape or range.
+        """
         wanted = (3, self.image_size, self.image_size)
-        if images.ndim != 4 or images.shape[1:] != wanted or not len(images): raise ValueError(f"pictures must be (N, {', '.join(map(str, wanted))}) with N at least 1, got {tuple(images.shape)}; resize them first")
-        if not images.is_floating_point(): raise ValueError(f"pictures must be floats in [-1, 1], got {images.dtype}; use to_float from t2i_course.data.captioned")
+        if images.ndim != 4 or images.shape[1:] != wanted or not len(images):
+            raise ValueError(
+                f"pictures must be (N, {', '.join(map(str, wanted))}) with N at least 1, got"
+                f" {tuple(images.shape)}; resize them first"
+            )
+        if not images.is_floating_point():
+            raise ValueError(
+                f"pictures must be floats in [-1, 1], got {images.dtype}; use to_float from"
+                " t2i_course.data.captioned"
+            )
         low, high = images.aminmax()
-        if not (low >= -1.01 and high <= 1.01): raise ValueError(f"pixels must lie in [-1, 1], got {float(low):.3g} .. {float(high):.3g}; scale or clamp them")
-        return F.normalize(self.image(((images.to(self.device) + 1) / 2 - self.mean) / self.std).float(), dim=-1)
+        if not (low >= -1.01 and high <= 1.01):
+            raise ValueError(
+                f"pixels must lie in [-1, 1], got {float(low):.3g} .. {float(high):.3g}; scale"
+                " or clamp them"
+            )
+        return F.normalize(
+            self.image(((images.to(self.device) + 1) / 2 - self.mean) / self.std).float(),
+            dim=-1,
+        )
 
     def text_features(self, captions: list[str], groups: int = 4) -> Tensor:
-        """Unit vectors of captions: (N, embed). They are read in up to `groups` batches of similar length, so that short ones need no padding."""
+        """Unit vectors of captions: (N, embed).
+
+        They are read in up to `groups` batches of similar length, so that short ones need no
+        padding.
+        """
         ids = self.encode(captions)
         lengths = ids.argmax(-1) + 1
         order = lengths.argsort()
-        parts = [self.text(ids[rows, :int(lengths[rows].max())]) for rows in order.chunk(groups if len(ids) >= 8 * groups else 1)]
+        parts = [
+            self.text(ids[rows, : int(lengths[rows].max())])
+            for rows in order.chunk(groups if len(ids) >= 8 * groups else 1)
+        ]
         return F.normalize(torch.cat(parts)[order.argsort()].float(), dim=-1)
 
     def similarity(self, images: Tensor, captions: str | list[str]) -> Tensor:
-        """Cosines of pictures (N, 3, H, W) in [-1, 1] with one caption -> (N,), or with a list of M captions -> (N, M). Differentiable."""
+        """Cosines of pictures (N, 3, H, W) in [-1, 1] with one caption -> (N,), or with a list
+        of M captions -> (N, M). Differentiable.
+        """
         several = not isinstance(captions, str)
-        cosines = self.image_features(images) @ self.text_features(captions if several else [captions]).T
+        cosines = (
+            self.image_features(images)
+            @ self.text_features(captions if several else [captions]).T
+        )
         return cosines if several else cosines[:, 0]
 
     @torch.no_grad()
     def rerank(self, images: Tensor, caption: str) -> Tensor:
-        """The order of pictures (N, 3, H, W), best first, for one caption: (N,) int64. `images[clip.rerank(images, caption)[0]]` is the best."""
+        """The order of pictures (N, 3, H, W), best first, for one caption: (N,) int64.
+
+        `images[clip.rerank(images, caption)[0]]` is the best.
+        """
         return self.similarity(images, caption).argsort(descending=True)
 
     def loss(self, batch: dict) -> dict[str, Tensor]:
-        """batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings} -> {"loss", "accuracy", "scale"}; in training mode with augmentation."""
+        """batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings} -> {"loss",
+        "accuracy", "scale"}; in training mode with augmentation.
+        """
         images, captions = batch["image"], list(batch["caption"])
         wrong = None
         if self.training:
-            with torch.no_grad(): self.logit_scale.clamp_(max=torch.tensor(100.0).log().item())
-            dice = random.Random(int(torch.randint(2 ** 31, ())))
+            with torch.no_grad():
+                self.logit_scale.clamp_(max=torch.tensor(100.0).log().item())
+            dice = random.Random(int(torch.randint(2**31, ())))
             captions = [retell(c, dice, self.p_retell) for c in captions]
             images = augment(images, [not SIDES.search(c) for c in captions])
-            if self.hard: wrong = {i: miss for i, c in enumerate(captions) if (miss := near_miss(c, dice))}
+            if self.hard:
+                wrong = {
+                    i: miss for i, c in enumerate(captions) if (miss := near_miss(c, dice))
+                }
         features = self.text_features(captions + (list(wrong.values()) if wrong else []))
-        text, false = features[:len(captions)], features[len(captions):]
-        pictures, keys = self.image_features(images), torch.tensor([meaning(c) for c in captions], device=self.device)
-        with torch.autocast(self.device.type, enabled=False):           # logits up to 100 need more than bfloat16's three digits
-            loss, accuracy = contrastive_loss(pictures, text, self.scale, keys, (torch.tensor(list(wrong), device=self.device), false) if wrong else None)
+        text, false = features[: len(captions)], features[len(captions) :]
+        pictures, keys = self.image_features(images), torch.tensor(
+            [meaning(c) for c in captions], device=self.device
+        )
+        with torch.autocast(
+            self.device.type, enabled=False
+        ):  # logits up to 100 need more than bfloat16's three digits
+            loss, accuracy = contrastive_loss(
+                pictures,
+                text,
+                self.scale,
+                keys,
+                (torch.tensor(list(wrong), device=self.device), false) if wrong else None,
+            )
         return {"loss": loss, "accuracy": accuracy, "scale": self.scale.detach()}
 
     @torch.no_grad()
     def score(self, seed: int = 0) -> dict:
-        """Figures for the card: retrieval on held-out (thing, style) pairs and unseen things among all emoji captions, and on held-out shapes."""
+        """Figures for the card: retrieval on held-out (thing, style) pairs and unseen things
+        among all emoji captions, and on held-out shapes.
+        """
         from t2i_course.data.captioned import emoji, shapes
+
         art, blocks = emoji(self.image_size), shapes(500, self.image_size, seed, "test")
-        found = {"emoji": retrieval(self, art.split("pair"), art.captions), "unseen": retrieval(self, art.split("concept"), art.captions),
-                 "shapes": retrieval(self, blocks, blocks.captions)}
+        found = {
+            "emoji": retrieval(self, art.split("pair"), art.captions),
+            "unseen": retrieval(self, art.split("concept"), art.captions),
+            "shapes": retrieval(self, blocks, blocks.captions),
+        }
         dice = random.Random(seed)
         misses = [near_miss(c, dice, None) for c in blocks.captions]
-        gap = (self.image_features(blocks.images.float() / 127.5 - 1) * (self.text_features(blocks.captions) - self.text_features(misses))).sum(1)
-        return found | {"near misses": {"right": round((gap > 0).float().mean().item(), 4), "n": len(gap)}}
+        gap = (
+            self.image_features(blocks.images.float() / 127.5 - 1)
+            * (self.text_features(blocks.captions) - self.text_features(misses))
+        ).sum(1)
+        return found | {
+            "near misses": {"right": round((gap > 0).float().mean().item(), 4), "n": len(gap)}
+        }
 
     @classmethod
-    def from_published(cls, repo: str = "openai/clip-vit-base-patch32", revision: str = "main") -> "CLIP":
-        """A published CLIP from the Hugging Face Hub, with its tokenizer; one of PUBLISHED. Needs a network the first time. ValueError where it does not fit."""
-        if repo not in PUBLISHED: raise ValueError(f"unknown checkpoint {repo!r}; choose one of {', '.join(PUBLISHED)}")
+    def from_published(
+        cls, repo: str = "openai/clip-vit-base-patch32", revision: str = "main"
+    ) -> "CLIP":
+        """A published CLIP from the Hugging Face Hub, with its tokenizer; one of PUBLISHED.
+
+        Needs a network the first time. ValueError where it does not fit.
+        """
+        if repo not in PUBLISHED:
+            raise ValueError(
+                f"unknown checkpoint {repo!r}; choose one of {', '.join(PUBLISHED)}"
+            )
         bpe = fetch(repo, "tokenizer.json", revision).read_text(encoding="utf8")
-        try: weights = fetch(repo, "model.safetensors", revision)
-        except ValueError: weights = fetch(repo, "pytorch_model.bin", revision)
-        return load_strictly(cls(**PUBLISHED[repo] | {"tokenizer": bpe}), published_names(read_published(weights)), repo).eval()
+        try:
+            weights = fetch(repo, "model.safetensors", revision)
+        except ValueError:
+            weights = fetch(repo, "pytorch_model.bin", revision)
+        return load_strictly(
+            cls(**PUBLISHED[repo] | {"tokenizer": bpe}),
+            published_names(read_published(weights)),
+            repo,
+        ).eval()
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, device: str | torch.device = "cpu") -> "CLIP":
+    def from_pretrained(
+        cls, name_or_folder: str | Path, device: str | torch.device = "cpu"
+    ) -> "CLIP":
         """The shipped model ("clip-small"), or a folder written by `save_pretrained`."""
         return load_pretrained(cls, name_or_folder).to(device).eval()
 
-    def save_pretrained(self, folder: str | Path, card: dict | None = None, dtype: torch.dtype = torch.float16):
+    def save_pretrained(
+        self, folder: str | Path, card: dict | None = None, dtype: torch.dtype = torch.float16
+    ):
         """Write config.json, model.safetensors and, where given, card.json into a folder."""
         save_pretrained(self, folder, card, dtype)
 
 # %% ../nbs/readings/04_clip.ipynb #c086
 @torch.no_grad()
 def retrieval(model: CLIP, data, candidates: list[str], batch: int = 256) -> dict:
-    """How often a picture's own caption is the nearest, or among the five nearest, of all `candidates`: R@1, R@5, n, candidates.
+    """How often a picture's own caption is the nearest, or among the five nearest, of all
+    `candidates`: R@1, R@5, n, candidates.
 
-    data: CaptionedImages whose captions are all among the candidates. Candidates that mean the same as a picture's caption count for it.
+    data: CaptionedImages whose captions are all among the candidates. Candidates that mean the
+    same as a picture's caption count for it.
     """
     place = {meaning(c): i for i, c in reversed(list(enumerate(candidates)))}
-    if lost := [c for c in data.captions if meaning(c) not in place]: raise ValueError(f"{lost[0]!r} is not among the candidates; add the pictures' own captions to them")
+    if lost := [c for c in data.captions if meaning(c) not in place]:
+        raise ValueError(
+            f"{lost[0]!r} is not among the candidates; add the pictures' own captions to them"
+        )
     candidates = [candidates[i] for i in sorted(place.values())]
-    text = torch.cat([model.text_features(candidates[i:i + batch]) for i in range(0, len(candidates), batch)])
-    image = torch.cat([model.image_features(x.float() / 127.5 - 1) for x in data.images.split(batch)])
+    text = torch.cat(
+        [
+            model.text_features(candidates[i : i + batch])
+            for i in range(0, len(candidates), batch)
+        ]
+    )
+    image = torch.cat(
+        [model.image_features(x.float() / 127.5 - 1) for x in data.images.split(batch)]
+    )
     place = {meaning(c): i for i, c in enumerate(candidates)}
-    cosines, own = image @ text.T, torch.tensor([place[meaning(c)] for c in data.captions], device=text.device)
+    cosines, own = image @ text.T, torch.tensor(
+        [place[meaning(c)] for c in data.captions], device=text.device
+    )
     rank = (cosines > cosines.gather(1, own[:, None])).sum(1)
-    return {f"R@{k}": round((rank < k).float().mean().item(), 4) for k in (1, 5)} | {"n": len(own), "candidates": len(candidates)}
+    return {f"R@{k}": round((rank < k).float().mean().item(), 4) for k in (1, 5)} | {
+        "n": len(own),
+        "candidates": len(candidates),
+    }
 
 # %% ../nbs/readings/04_clip.ipynb #c099
 def soup(models: list[CLIP]) -> CLIP:
-    """A new model whose weights are the mean of theirs (a uniform soup; Wortsman 2022, sec. 2): of models trained on from one start. ValueError for none, or for different builds."""
-    if not models: raise ValueError("a soup needs at least one model; give a list of them")
+    """A new model whose weights are the mean of theirs (a uniform soup; Wortsman 2022, sec. 2):
+    of models trained on from one start. ValueError for none, or for different builds.
+    """
+    if not models:
+        raise ValueError("a soup needs at least one model; give a list of them")
     states = [m.state_dict() for m in models]
-    if any({k: v.shape for k, v in s.items()} != {k: v.shape for k, v in states[0].items()} for s in states): raise ValueError("only models of one build can be mixed; these differ in the shapes of their weights")
+    if any(
+        {k: v.shape for k, v in s.items()} != {k: v.shape for k, v in states[0].items()}
+        for s in states
+    ):
+        raise ValueError(
+            "only models of one build can be mixed; these differ in the shapes of their weights"
+        )
     mixed = CLIP(**models[0].config)
-    mixed.load_state_dict({k: torch.stack([s[k].float() for s in states]).mean(0) for k in states[0]})
+    mixed.load_state_dict(
+        {k: torch.stack([s[k].float() for s in states]).mean(0) for k in states[0]}
+    )
     return mixed.eval()
 
 # %% ../nbs/readings/04_clip.ipynb #c124
 @torch.no_grad()
 def zero_shot(model: CLIP, words: list[str], templates: list[str]) -> Tensor:
-    """A classifier made of words (Radford 2021, sec. 3.1): for each word the mean of its prompts' unit vectors, of unit length again. (K, embed).
+    """A classifier made of words (Radford 2021, sec. 3.1): for each word the mean of its
+    prompts' unit vectors, of unit length again. (K, embed).
 
-    templates: with {} for the word. `(model.image_features(x) @ zero_shot(...).T).argmax(1)` are the classes. ValueError for a template without {}.
+    templates: with {} for the word. `(model.image_features(x) @ zero_shot(...).T).argmax(1)`
+    are the classes. ValueError for a template without {}.
     """
-    if bad := [t for t in templates if "{}" not in t]: raise ValueError(f"a template needs {{}} where the word goes, {bad[0]!r} has none")
-    prompts = model.text_features([t.format(w) for w in words for t in templates]).unflatten(0, (len(words), len(templates)))
+    if bad := [t for t in templates if "{}" not in t]:
+        raise ValueError(f"a template needs {{}} where the word goes, {bad[0]!r} has none")
+    prompts = model.text_features([t.format(w) for w in words for t in templates]).unflatten(
+        0, (len(words), len(templates))
+    )
     return F.normalize(prompts.mean(1), dim=-1)

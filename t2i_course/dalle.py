@@ -25,243 +25,519 @@ from .networks.transformer import Cache, Transformer, attention, causal_mask
 
 # %% ../nbs/readings/05_dalle.ipynb #c109
 def pad_by_place(ids: Tensor, vocab: int) -> Tensor:
-    """Give the padding at place j the id vocab + j: a learned pad token for each text position (DALL-E, sec. 2.2). ids: (B, L) from Tokenizer.encode."""
+    """Give the padding at place j the id vocab + j: a learned pad token for each text position
+    (DALL-E, sec. 2.2). ids: (B, L) from Tokenizer.encode.
+    """
     places = torch.arange(ids.shape[1], device=ids.device)
     return torch.where(ids == Tokenizer.pad, vocab + places, ids)
 
 # %% ../nbs/readings/05_dalle.ipynb #c117
 KINDS = ("full", "row", "column", "conv")
 
-def attention_mask(kind: str, text: int, grid: int, kernel: int = 11) -> Tensor:
-    """Who may look at whom: (N, N) bool, N = text + grid^2, True = place i may look at place j. Always causal; image places see all of the text.
 
-    kind: "full"; "row": an image place sees itself and the `grid` places before it; "column": its own column; "conv": the kernel x kernel square
-    around it. Source: DALL-E, sec. 2.2 and appendix B.1.
+def attention_mask(kind: str, text: int, grid: int, kernel: int = 11) -> Tensor:
+    """Who may look at whom: (N, N) bool, N = text + grid^2, True = place i may look at place j.
+    Always causal; image places see all of the text.
+
+    kind: "full"; "row": an image place sees itself and the `grid` places before it; "column":
+    its own column; "conv": the kernel x kernel square around it. Source: DALL-E, sec. 2.2 and
+    appendix B.1.
     """
-    if kind not in KINDS: raise ValueError(f"unknown attention {kind!r}; choose one of {', '.join(KINDS)}")
-    if kernel < 1 or kernel % 2 == 0: raise ValueError(f"the kernel of convolutional attention is an odd number of places, got {kernel}")
-    N = text + grid ** 2
+    if kind not in KINDS:
+        raise ValueError(f"unknown attention {kind!r}; choose one of {', '.join(KINDS)}")
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(
+            f"the kernel of convolutional attention is an odd number of places, got {kernel}"
+        )
+    N = text + grid**2
     causal = torch.ones(N, N, dtype=torch.bool).tril()
-    if kind == "full": return causal
-    place = torch.arange(grid ** 2)
+    if kind == "full":
+        return causal
+    place = torch.arange(grid**2)
     row, column = place // grid, place % grid
     apart = lambda x: (x[:, None] - x[None, :]).abs()
-    near = {"row": apart(place) <= grid, "column": apart(column) == 0, "conv": (apart(row) <= kernel // 2) & (apart(column) <= kernel // 2)}[kind]
+    near = {
+        "row": apart(place) <= grid,
+        "column": apart(column) == 0,
+        "conv": (apart(row) <= kernel // 2) & (apart(column) <= kernel // 2),
+    }[kind]
     visible = torch.ones(N, N, dtype=torch.bool)
     visible[text:, text:] = near
     return visible & causal
 
 
 def paper_kinds(depth: int) -> list[str]:
-    """DALL-E's attention for each layer i = 1 .. depth: column where (i - 2) mod 4 = 0, else row, and convolutional in the last."""
+    """DALL-E's attention for each layer i = 1 .. depth: column where (i - 2) mod 4 = 0, else
+    row, and convolutional in the last.
+    """
     return ["column" if (i - 2) % 4 == 0 else "row" for i in range(1, depth)] + ["conv"]
 
 # %% ../nbs/readings/05_dalle.ipynb #c126
 class JointTransformer(nn.Module):
-    """DALL-E's second stage: one causal transformer over text tokens, then image tokens row by row.
+    """DALL-E's second stage: one causal transformer over text tokens, then image tokens row by
+    row.
 
-    attention: "full", "paper" (see `paper_kinds`) or a list with a kind for each layer. Text ids are below text_vocab, or text_vocab + j for padding at place j.
+    attention: "full", "paper" (see `paper_kinds`) or a list with a kind for each layer. Text
+    ids are below text_vocab, or text_vocab + j for padding at place j.
     """
-    def __init__(self, text_vocab: int, image_vocab: int, text: int = 24, grid: int = 8, dim: int = 160, depth: int = 6, heads: int = 5,
-                 attention: str | list[str] = "full", kernel: int = 11):
+
+    def __init__(
+        self,
+        text_vocab: int,
+        image_vocab: int,
+        text: int = 24,
+        grid: int = 8,
+        dim: int = 160,
+        depth: int = 6,
+        heads: int = 5,
+        attention: str | list[str] = "full",
+        kernel: int = 11,
+    ):
         super().__init__()
-        self.text_vocab, self.image_vocab, self.text, self.grid, self.length = text_vocab, image_vocab, text, grid, text + grid ** 2
-        kinds = paper_kinds(depth) if attention == "paper" else [attention] * depth if isinstance(attention, str) else list(attention)
-        if len(kinds) != depth: raise ValueError(f"{len(kinds)} kinds of attention for {depth} layers; give one each")
+        self.text_vocab, self.image_vocab, self.text, self.grid, self.length = (
+            text_vocab,
+            image_vocab,
+            text,
+            grid,
+            text + grid**2,
+        )
+        kinds = (
+            paper_kinds(depth)
+            if attention == "paper"
+            else [attention] * depth if isinstance(attention, str) else list(attention)
+        )
+        if len(kinds) != depth:
+            raise ValueError(
+                f"{len(kinds)} kinds of attention for {depth} layers; give one each"
+            )
         self.kinds = kinds
-        self.words, self.codes = nn.Embedding(text_vocab + text, dim), nn.Embedding(image_vocab, dim)
+        self.words, self.codes = nn.Embedding(text_vocab + text, dim), nn.Embedding(
+            image_vocab, dim
+        )
         self.places = nn.Parameter(0.02 * torch.randn(text, dim))
-        self.rows, self.columns = nn.Parameter(0.02 * torch.randn(grid, dim)), nn.Parameter(0.02 * torch.randn(grid, dim))
-        for table in (self.words, self.codes): nn.init.normal_(table.weight, std=0.02)
+        self.rows, self.columns = nn.Parameter(0.02 * torch.randn(grid, dim)), nn.Parameter(
+            0.02 * torch.randn(grid, dim)
+        )
+        for table in (self.words, self.codes):
+            nn.init.normal_(table.weight, std=0.02)
         self.stack = Transformer(dim, depth, heads, causal=True)
-        for kind in set(kinds) - {"full"}: self.register_buffer(f"mask_{kind}", attention_mask(kind, text, grid, kernel), persistent=False)
+        for kind in set(kinds) - {"full"}:
+            self.register_buffer(
+                f"mask_{kind}", attention_mask(kind, text, grid, kernel), persistent=False
+            )
 
     def embed(self, words: Tensor, codes: Tensor | None = None) -> Tensor:
-        """What the blocks read: words (B, L) and image tokens (B, M), M <= grid^2 -> (B, L + M, dim), each with its place."""
-        x = self.words(words) + self.places[:words.shape[1]]
-        if codes is None or not codes.shape[1]: return x
+        """What the blocks read: words (B, L) and image tokens (B, M), M <= grid^2 -> (B, L + M,
+        dim), each with its place.
+        """
+        x = self.words(words) + self.places[: words.shape[1]]
+        if codes is None or not codes.shape[1]:
+            return x
         return torch.cat([x, self.embed_codes(codes, 0)], 1)
 
     def embed_codes(self, codes: Tensor, first: int) -> Tensor:
-        """Image tokens (B, M) that stand at raster places first .. first + M - 1 -> (B, M, dim): code + row + column."""
+        """Image tokens (B, M) that stand at raster places first .. first + M - 1 -> (B, M,
+        dim): code + row + column.
+        """
         place = torch.arange(first, first + codes.shape[1], device=codes.device)
-        return self.codes(codes) + self.rows[place // self.grid] + self.columns[place % self.grid]
+        return (
+            self.codes(codes) + self.rows[place // self.grid] + self.columns[place % self.grid]
+        )
 
     def run(self, x: Tensor, cache: Cache | None = None) -> Tensor:
-        """The blocks, each with the mask of its kind. x: (B, N, dim), the places after those in the cache -> (B, N, dim)."""
+        """The blocks, each with the mask of its kind. x: (B, N, dim), the places after those in
+        the cache -> (B, N, dim).
+        """
         seen, new = len(cache) if cache is not None else 0, x.shape[1]
-        if seen + new > self.length: raise ValueError(f"the transformer reads {self.length} places, got {seen + new}; shorten the text or draw fewer tokens")
+        if seen + new > self.length:
+            raise ValueError(
+                f"the transformer reads {self.length} places, got {seen + new}; shorten the"
+                " text or draw fewer tokens"
+            )
         for i, (block, kind) in enumerate(zip(self.stack.blocks, self.kinds)):
-            mask = None if kind == "full" else getattr(self, f"mask_{kind}")[seen:seen + new, :seen + new]
+            mask = (
+                None
+                if kind == "full"
+                else getattr(self, f"mask_{kind}")[seen : seen + new, : seen + new]
+            )
             x = block(x, mask, cache, i)
-        if cache is not None: cache.seen += new
+        if cache is not None:
+            cache.seen += new
         return self.stack.norm(x)
 
     def image_logits(self, h: Tensor) -> Tensor:
-        """States (..., dim) to logits over the image vocabulary; the table of codes is used in both directions."""
+        """States (..., dim) to logits over the image vocabulary; the table of codes is used in
+        both directions.
+        """
         return F.linear(h, self.codes.weight)
 
-    def loss(self, words: Tensor, codes: Tensor, text_weight: float = 1 / 8) -> dict[str, Tensor]:
-        """Cross-entropy a token, 1/8 of it the text's and 7/8 the image's (DALL-E, sec. 2.2). words: (B, text), codes: (B, grid^2)."""
+    def loss(
+        self, words: Tensor, codes: Tensor, text_weight: float = 1 / 8
+    ) -> dict[str, Tensor]:
+        """Cross-entropy a token, 1/8 of it the text's and 7/8 the image's (DALL-E, sec. 2.2).
+        words: (B, text), codes: (B, grid^2).
+        """
         check_ids(words, self.text_vocab + self.text)
         check_ids(codes, self.image_vocab)
         h = self.run(self.embed(words, codes[:, :-1]))
-        text = F.cross_entropy(F.linear(h[:, :self.text - 1], self.words.weight).flatten(0, 1).float(), words[:, 1:].flatten())
-        image = F.cross_entropy(self.image_logits(h[:, self.text - 1:]).flatten(0, 1).float(), codes.flatten())
-        return {"loss": text_weight * text + (1 - text_weight) * image, "text": text, "image": image}
+        text = F.cross_entropy(
+            F.linear(h[:, : self.text - 1], self.words.weight).flatten(0, 1).float(),
+            words[:, 1:].flatten(),
+        )
+        image = F.cross_entropy(
+            self.image_logits(h[:, self.text - 1 :]).flatten(0, 1).float(), codes.flatten()
+        )
+        return {
+            "loss": text_weight * text + (1 - text_weight) * image,
+            "text": text,
+            "image": image,
+        }
 
 # %% ../nbs/readings/05_dalle.ipynb #c137
-def choose(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Tensor:
-    """Logits (..., V) to the probabilities that a token is drawn from: divided by the temperature, then all but the top_k likeliest removed, then all beyond
-    the smallest set that holds top_p of the probability (Holtzman 2019). temperature 0: the likeliest alone."""
-    if temperature < 0: raise ValueError(f"the temperature must not be negative, got {temperature}; 1 draws from the model as it is")
-    if top_k is not None and top_k < 1: raise ValueError(f"top_k keeps at least one token, got {top_k}")
-    if top_p is not None and not 0 < top_p <= 1: raise ValueError(f"top_p must lie in (0, 1], got {top_p}")
-    if temperature == 0: top_k, temperature = 1, 1.0
+def choose(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> Tensor:
+    """Logits (..., V) to the probabilities that a token is drawn from: divided by the
+    temperature, then all but the top_k likeliest removed, then all beyond the smallest set
+    that holds top_p of the probability (Holtzman 2019). temperature 0: the likeliest alone.
+    """
+    if temperature < 0:
+        raise ValueError(
+            f"the temperature must not be negative, got {temperature}; 1 draws from the model"
+            " as it is"
+        )
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k keeps at least one token, got {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must lie in (0, 1], got {top_p}")
+    if temperature == 0:
+        top_k, temperature = 1, 1.0
     p = (logits.float() / temperature).softmax(-1)
     if top_k is not None and top_k < p.shape[-1]:
         best, where = p.topk(top_k)
         p = torch.zeros_like(p).scatter(-1, where, best)
     if top_p is not None and top_p < 1:
         best, where = p.sort(descending=True)
-        ahead = best.cumsum(-1) - best                              # what lies before each token; the first always stays
-        p = torch.zeros_like(p).scatter(-1, where, best * (ahead < top_p * best.sum(-1, keepdim=True)))
+        ahead = best.cumsum(-1) - best  # what lies before each token; the first always stays
+        p = torch.zeros_like(p).scatter(
+            -1, where, best * (ahead < top_p * best.sum(-1, keepdim=True))
+        )
     return p / p.sum(-1, keepdim=True)
 
 # %% ../nbs/readings/05_dalle.ipynb #c153
 class TokenStep(Step):
-    """A step of an autoregressive sampler: token i of num_steps was drawn. t: tokens that are missing, less one (-1: none).
+    """A step of an autoregressive sampler: token i of num_steps was drawn. t: tokens that are
+    missing, less one (-1: none).
 
-    tokens: (B, num_steps) ids, those after i not drawn yet; p: (B, V) the probabilities that token i was drawn from. x, the picture with grey where tokens are
-    missing, and x0_hat, where a cell without token shows the code most often drawn so far in this picture, are decoded when they are asked for.
+    tokens: (B, num_steps) ids, those after i not drawn yet; p: (B, V) the probabilities that
+    token i was drawn from. x, the picture with grey where tokens are missing, and x0_hat, where
+    a cell without token shows the code most often drawn so far in this picture, are decoded
+    when they are asked for.
     """
+
     def __init__(self, i: int, num_steps: int, tokens: Tensor, p: Tensor, decode):
-        self.i, self.num_steps, self.t, self.tokens, self.p, self.decode = i, num_steps, num_steps - 2 - i, tokens, p, decode
+        self.i, self.num_steps, self.t, self.tokens, self.p, self.decode = (
+            i,
+            num_steps,
+            num_steps - 2 - i,
+            tokens,
+            p,
+            decode,
+        )
 
     @cached_property
     def x0_hat(self) -> Tensor:
         """(B, 3, H, W) in [-1, 1]."""
         filled = self.tokens.clone()
-        if self.t >= 0: filled[:, self.i + 1:] = self.tokens[:, :self.i + 1].mode(1).values[:, None]
+        if self.t >= 0:
+            filled[:, self.i + 1 :] = self.tokens[:, : self.i + 1].mode(1).values[:, None]
         return self.decode(filled)
 
     @cached_property
     def x(self) -> Tensor:
         """(B, 3, H, W) in [-1, 1]; grey where no token is."""
-        if self.t < 0: return self.x0_hat
+        if self.t < 0:
+            return self.x0_hat
         grid = math.isqrt(self.num_steps)
-        known = (torch.arange(self.num_steps, device=self.tokens.device) <= self.i).float().view(1, 1, grid, grid)
+        known = (
+            (torch.arange(self.num_steps, device=self.tokens.device) <= self.i)
+            .float()
+            .view(1, 1, grid, grid)
+        )
         return self.x0_hat * F.interpolate(known, self.x0_hat.shape[-2:])
 
 # %% ../nbs/readings/05_dalle.ipynb #c155
 class DALLE(TextToImage):
-    """DALL-E (Ramesh 2021) in small: a discrete VAE makes a picture 64 tokens, one transformer reads the caption and writes them.
+    """DALL-E (Ramesh 2021) in small: a discrete VAE makes a picture 64 tokens, one transformer
+    reads the caption and writes them.
 
-    config: `tokenizer` (JSON text), `image_size`, `text_length`, `dvae` and `transformer` (arguments of DiscreteVAE and JointTransformer), `p_null` (share of captions
-    dropped in training), `guidance`, `temperature`, `top_k`, `top_p` (defaults for drawing).
+    config: `tokenizer` (JSON text), `image_size`, `text_length`, `dvae` and `transformer`
+    (arguments of DiscreteVAE and JointTransformer), `p_null` (share of captions dropped in
+    training), `guidance`, `temperature`, `top_k`, `top_p` (defaults for drawing).
     """
-    RECIPES = {"gpu": {"dvae": Recipe(steps=6_000, batch_size=256, lr=2e-3, optimizer="muon", warmup=100, decay=4_500, ema=0.998, precision="bf16"),
-                       "transformer": Recipe(steps=12_000, batch_size=512, lr=2e-3, optimizer="muon", warmup=300, decay=8_000, ema=0.999, precision="bf16", compile=True)},
-               "cpu": {"dvae": Recipe(steps=2_200, batch_size=48, lr=2e-3, optimizer="muon", warmup=50, decay=1_500, ema=0.99, precision="bf16"),
-                       "transformer": Recipe(steps=3_000, batch_size=48, lr=2e-3, optimizer="muon", warmup=100, decay=2_200, ema=0.99, precision="bf16")}}
 
-    def __init__(self, tokenizer: str, image_size: int = 32, text_length: int = 24, dvae: dict = {}, transformer: dict = {}, p_null: float = 0.1,
-                 guidance: float = 2.0, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None):
+    RECIPES = {
+        "gpu": {
+            "dvae": Recipe(
+                steps=6_000,
+                batch_size=256,
+                lr=2e-3,
+                optimizer="muon",
+                warmup=100,
+                decay=4_500,
+                ema=0.998,
+                precision="bf16",
+            ),
+            "transformer": Recipe(
+                steps=12_000,
+                batch_size=512,
+                lr=2e-3,
+                optimizer="muon",
+                warmup=300,
+                decay=8_000,
+                ema=0.999,
+                precision="bf16",
+                compile=True,
+            ),
+        },
+        "cpu": {
+            "dvae": Recipe(
+                steps=2_200,
+                batch_size=48,
+                lr=2e-3,
+                optimizer="muon",
+                warmup=50,
+                decay=1_500,
+                ema=0.99,
+                precision="bf16",
+            ),
+            "transformer": Recipe(
+                steps=3_000,
+                batch_size=48,
+                lr=2e-3,
+                optimizer="muon",
+                warmup=100,
+                decay=2_200,
+                ema=0.99,
+                precision="bf16",
+            ),
+        },
+    }
+
+    def __init__(
+        self,
+        tokenizer: str,
+        image_size: int = 32,
+        text_length: int = 24,
+        dvae: dict = {},
+        transformer: dict = {},
+        p_null: float = 0.1,
+        guidance: float = 2.0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+    ):
         super().__init__()
-        self.config = dict(tokenizer=tokenizer, image_size=image_size, text_length=text_length, dvae=dvae, transformer=transformer, p_null=p_null,
-                           guidance=guidance, temperature=temperature, top_k=top_k, top_p=top_p)
-        if image_size % 4: raise ValueError(f"image_size must be a multiple of 4, got {image_size}")
-        self.image_size, self.grid, self.text_length, self.p_null = image_size, image_size // 4, text_length, p_null
-        self.guidance, self.temperature, self.top_k, self.top_p = guidance, temperature, top_k, top_p
+        self.config = dict(
+            tokenizer=tokenizer,
+            image_size=image_size,
+            text_length=text_length,
+            dvae=dvae,
+            transformer=transformer,
+            p_null=p_null,
+            guidance=guidance,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+        )
+        if image_size % 4:
+            raise ValueError(f"image_size must be a multiple of 4, got {image_size}")
+        self.image_size, self.grid, self.text_length, self.p_null = (
+            image_size,
+            image_size // 4,
+            text_length,
+            p_null,
+        )
+        self.guidance, self.temperature, self.top_k, self.top_p = (
+            guidance,
+            temperature,
+            top_k,
+            top_p,
+        )
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.dvae = DiscreteVAE(**dvae)
-        self.transformer = JointTransformer(len(self.tokenizer), self.dvae.vocab, text_length, self.grid, **transformer)
+        self.transformer = JointTransformer(
+            len(self.tokenizer), self.dvae.vocab, text_length, self.grid, **transformer
+        )
 
     @classmethod
     def create(cls, captions: list[str], **config) -> "DALLE":
-        """A new, untrained model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments."""
+        """A new, untrained model of the shipped size, its tokenizer trained on these captions;
+        `config` overrides the constructor's arguments.
+        """
         sizes = dict(dvae=dict(likelihood="gaussian", beta=0.05))
-        return cls(tokenizer=Tokenizer.from_captions(captions, vocab_size=1024).to_str(), **(sizes | config))
+        return cls(
+            tokenizer=Tokenizer.from_captions(captions, vocab_size=1024).to_str(),
+            **(sizes | config),
+        )
 
     @property
     def stages(self) -> dict[str, Stage]:
         """The two stages, in the order they are trained."""
-        return {"dvae": Stage(self.dvae, self.dvae_loss, self.start_dvae), "transformer": Stage(self.transformer, self.transformer_loss, self.tokens_of)}
+        return {
+            "dvae": Stage(self.dvae, self.dvae_loss, self.start_dvae),
+            "transformer": Stage(self.transformer, self.transformer_loss, self.tokens_of),
+        }
 
     def start_dvae(self, data) -> dict:
-        """Start a dVAE that was never trained as k-means on patches of 3,000 of the pictures. Gives no tensors."""
+        """Start a dVAE that was never trained as k-means on patches of 3,000 of the pictures.
+        Gives no tensors.
+        """
         if not self.dvae.updates:
-            rows = torch.multinomial(data.weights.float(), min(3_000, int((data.weights > 0).sum())))
+            rows = torch.multinomial(
+                data.weights.float(), min(3_000, int((data.weights > 0).sum()))
+            )
             self.dvae.start(data.images[rows].to(self.device).float() / 127.5 - 1)
         return {}
 
     def dvae_loss(self, batch: dict) -> dict[str, Tensor]:
-        """The dVAE's loss on pictures, half of them mirrored. batch: {"image": (B, 3, H, W)}."""
+        """The dVAE's loss on pictures, half of them mirrored. batch: {"image": (B, 3, H, W)}.
+        """
         x = batch["image"]
-        return self.dvae.loss(torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, x.flip(3), x))
+        return self.dvae.loss(
+            torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, x.flip(3), x)
+        )
 
     @torch.no_grad()
     def tokens_of(self, data, chunk: int = 256) -> dict[str, Tensor]:
-        """The image tokens of all pictures, {"tokens": (N, grid^2) int16}: the argmax of the posterior, as in the paper."""
+        """The image tokens of all pictures, {"tokens": (N, grid^2) int16}: the argmax of the
+        posterior, as in the paper.
+        """
         from tqdm.auto import tqdm
+
         self.dvae.eval()
         parts = []
-        for images in tqdm(data.images.split(chunk), desc="pictures to tokens", disable=len(data.images) < 10_000):
-            with torch.autocast(self.device.type, torch.bfloat16): ids = self.dvae.ids(images.to(self.device).float() / 127.5 - 1)
+        for images in tqdm(
+            data.images.split(chunk),
+            desc="pictures to tokens",
+            disable=len(data.images) < 10_000,
+        ):
+            with torch.autocast(self.device.type, torch.bfloat16):
+                ids = self.dvae.ids(images.to(self.device).float() / 127.5 - 1)
             parts.append(ids.flatten(1).short().cpu())
         return {"tokens": torch.cat(parts)}
 
     def transformer_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Cross-entropy of words and image tokens, with captions dropped for a share p_null. batch: {"tokens": (B, grid^2), "caption": B strings}."""
-        captions = ["" if drop else c for c, drop in zip(batch["caption"], (torch.rand(len(batch["caption"])) < self.p_null).tolist())]
+        """Cross-entropy of words and image tokens, with captions dropped for a share p_null.
+        batch: {"tokens": (B, grid^2), "caption": B strings}.
+        """
+        captions = [
+            "" if drop else c
+            for c, drop in zip(
+                batch["caption"], (torch.rand(len(batch["caption"])) < self.p_null).tolist()
+            )
+        ]
         return self.transformer.loss(self.encode(captions), batch["tokens"].long())
 
     def encode(self, captions: list[str]) -> Tensor:
-        """Captions to text ids (B, text_length), padding by place. The empty caption is the null condition."""
-        return pad_by_place(self.tokenizer.encode(captions, self.text_length), len(self.tokenizer)).to(self.device)
+        """Captions to text ids (B, text_length), padding by place.
+
+        The empty caption is the null condition.
+        """
+        return pad_by_place(
+            self.tokenizer.encode(captions, self.text_length), len(self.tokenizer)
+        ).to(self.device)
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Image tokens (B, grid^2) to pictures (B, 3, H, W) in [-1, 1]."""
-        if tokens.shape[1:].numel() != self.grid ** 2: raise ValueError(f"a picture is {self.grid ** 2} tokens, got {tuple(tokens.shape)}; write all of them first")
+        if tokens.shape[1:].numel() != self.grid**2:
+            raise ValueError(
+                f"a picture is {self.grid ** 2} tokens, got {tuple(tokens.shape)}; write all of"
+                " them first"
+            )
         return self.dvae.decode(tokens.view(-1, self.grid, self.grid))
 
     @torch.no_grad()
-    def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0,
-              temperature: float | None = None, top_k: int | None = None, top_p: float | None = None, cache: bool = True) -> Iterator[TokenStep]:
-        """Draw n pictures for each prompt, token by token. guidance s: log-probabilities are null + s (caption - null), "super conditioning" of DALL-E mini,
-        both read in one batch; 1 is the plain model. num_steps can only be the number of tokens. cache=False: recompute all places for each token, slow."""
-        prompts, total = check_prompts(prompts, n), self.grid ** 2
-        guidance, temperature = self.guidance if guidance is None else guidance, self.temperature if temperature is None else temperature
-        top_k, top_p = self.top_k if top_k is None else top_k, self.top_p if top_p is None else top_p
-        if num_steps not in (None, total): raise ValueError(f"this model always draws {total} tokens, one a step; leave num_steps out, got {num_steps}")
-        if not 0 <= guidance <= 30: raise ValueError(f"guidance must lie between 0 and 30, got {guidance}; 2 is a good start")
-        choose(torch.zeros(1), temperature, top_k, top_p)                                   # says at once what is wrong with them
+    def steps(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        cache: bool = True,
+    ) -> Iterator[TokenStep]:
+        """Draw n pictures for each prompt, token by token. guidance s: log-probabilities are
+        null + s (caption - null), "super conditioning" of DALL-E mini, both read in one
+        batch; 1 is the plain model. num_steps can only be the number of tokens. cache=False:
+        recompute all places for each token, slow.
+        """
+        prompts, total = check_prompts(prompts, n), self.grid**2
+        guidance, temperature = self.guidance if guidance is None else guidance, (
+            self.temperature if temperature is None else temperature
+        )
+        top_k, top_p = self.top_k if top_k is None else top_k, (
+            self.top_p if top_p is None else top_p
+        )
+        if num_steps not in (None, total):
+            raise ValueError(
+                f"this model always draws {total} tokens, one a step; leave num_steps out, got"
+                f" {num_steps}"
+            )
+        if not 0 <= guidance <= 30:
+            raise ValueError(
+                f"guidance must lie between 0 and 30, got {guidance}; 2 is a good start"
+            )
+        choose(
+            torch.zeros(1), temperature, top_k, top_p
+        )  # says at once what is wrong with them
         words = self.encode(prompts)
-        if guidance == 0: words = self.encode([""] * len(prompts))
-        if guidance not in (0, 1): words = torch.cat([words, self.encode([""] * len(prompts))])
+        if guidance == 0:
+            words = self.encode([""] * len(prompts))
+        if guidance not in (0, 1):
+            words = torch.cat([words, self.encode([""] * len(prompts))])
         net, generator, B = self.transformer, torch.Generator().manual_seed(seed), len(prompts)
         tokens = torch.zeros(B, total, dtype=torch.long, device=self.device)
         memory = net.stack.new_cache(len(words), net.length) if cache else None
         twice = lambda ids: ids.repeat(len(words) // B, 1)
         for i in range(total):
-            if not cache: x = net.embed(words, twice(tokens[:, :i]))
-            elif i == 0: x = net.embed(words)
-            else: x = net.embed_codes(twice(tokens[:, i - 1:i]), i - 1)
+            if not cache:
+                x = net.embed(words, twice(tokens[:, :i]))
+            elif i == 0:
+                x = net.embed(words)
+            else:
+                x = net.embed_codes(twice(tokens[:, i - 1 : i]), i - 1)
             logits = net.image_logits(net.run(x, memory)[:, -1]).float()
             if len(words) > B:
                 logits, null = logits.log_softmax(-1).chunk(2)
                 logits = null + guidance * (logits - null)
             p = choose(logits, temperature, top_k, top_p)
-            tokens[:, i] = torch.multinomial(p.cpu(), 1, generator=generator)[:, 0].to(self.device)
+            tokens[:, i] = torch.multinomial(p.cpu(), 1, generator=generator)[:, 0].to(
+                self.device
+            )
             yield TokenStep(i, total, tokens.clone(), p, self.decode)
 
 # %% ../nbs/readings/05_dalle.ipynb #c171
 class GatedMLP(nn.Module):
-    """DALL-E mini's MLP: a gated linear unit (Shazeer 2020) with a LayerNorm before and inside. (..., dim) -> (..., dim)."""
+    """DALL-E mini's MLP: a gated linear unit (Shazeer 2020) with a LayerNorm before and inside.
+    (..., dim) -> (..., dim).
+    """
+
     def __init__(self, dim: int, hidden: int):
         super().__init__()
         self.norm, self.inner_norm = nn.LayerNorm(dim), nn.LayerNorm(hidden)
-        self.gate, self.value, self.out = nn.Linear(dim, hidden, bias=False), nn.Linear(dim, hidden, bias=False), nn.Linear(hidden, dim, bias=False)
+        self.gate, self.value, self.out = (
+            nn.Linear(dim, hidden, bias=False),
+            nn.Linear(dim, hidden, bias=False),
+            nn.Linear(hidden, dim, bias=False),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(x)
@@ -269,7 +545,10 @@ class GatedMLP(nn.Module):
 
 # %% ../nbs/readings/05_dalle.ipynb #c172
 class BartAttention(nn.Module):
-    """x + norm(attention(norm(x))) without biases: a LayerNorm before and after (NormFormer, Shleifer 2021). Keys and values come from `split`."""
+    """x + norm(attention(norm(x))) without biases: a LayerNorm before and after (NormFormer,
+    Shleifer 2021). Keys and values come from `split`.
+    """
+
     def __init__(self, dim: int, heads: int):
         super().__init__()
         self.heads, self.before, self.after = heads, nn.LayerNorm(dim), nn.LayerNorm(dim)
@@ -277,18 +556,32 @@ class BartAttention(nn.Module):
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of x (B, N, dim): both (B, heads, N, d)."""
-        return tuple(layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.k, self.v))
+        return tuple(
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.k, self.v)
+        )
 
-    def forward(self, x: Tensor, kv: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None, cache: Cache | None = None, block: int = 0) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        kv: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        block: int = 0,
+    ) -> Tensor:
         h = self.before(x)
         k, v = self.split(h) if kv is None else kv
-        if cache is not None: k, v = cache.append(block, k, v)
+        if cache is not None:
+            k, v = cache.append(block, k, v)
         q = self.q(h).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         return x + self.after(self.out(attention(q, k, v, mask).transpose(1, 2).flatten(2)))
 
 
 class BartBlock(nn.Module):
-    """A block of DALL-E mini: attention among its own places, attention to the text (decoder only), gated MLP."""
+    """A block of DALL-E mini: attention among its own places, attention to the text (decoder
+    only), gated MLP.
+    """
+
     def __init__(self, dim: int, heads: int, hidden: int, cross: bool):
         super().__init__()
         self.attend, self.mlp = BartAttention(dim, heads), GatedMLP(dim, hidden)
@@ -296,34 +589,83 @@ class BartBlock(nn.Module):
 
 # %% ../nbs/readings/05_dalle.ipynb #c173
 class DALLEMini(nn.Module):
-    """The sequence-to-sequence way (Dayma 2021): an encoder reads the text in both directions, a decoder with cross-attention writes the image tokens.
+    """The sequence-to-sequence way (Dayma 2021): an encoder reads the text in both directions,
+    a decoder with cross-attention writes the image tokens.
 
-    words: (B, N) ids with `pad` where nothing is. Defaults: DALL-E mini; mega: depth 24, dim 2048, heads 32, hidden 4096, text_vocab 50272, image_vocab 16415.
+    words: (B, N) ids with `pad` where nothing is. Defaults: DALL-E mini; mega: depth 24, dim
+    2048, heads 32, hidden 4096, text_vocab 50272, image_vocab 16415.
     """
-    pad = 1
-    NORMS = [(r"final_ln\.(.+)", r"norm.\1"), (r"layernorm_embedding\.(.+)", r"first_norm.\1"), ("embed_tokens.weight", "tokens.weight"), ("embed_positions.weight", "places.weight")]
-    LAYER = [(r"layers\.(\d+)\.pre_self_attn_layer_norm\.(.+)", r"blocks.\1.attend.before.\2"), (r"layers\.(\d+)\.self_attn_layer_norm\.(.+)", r"blocks.\1.attend.after.\2"),
-             (r"layers\.(\d+)\.self_attn\.([qkv]|out)_proj\.weight", r"blocks.\1.attend.\2.weight"), (r"layers\.(\d+)\.glu\.ln0\.(.+)", r"blocks.\1.mlp.norm.\2"),
-             (r"layers\.(\d+)\.glu\.ln1\.(.+)", r"blocks.\1.mlp.inner_norm.\2"), (r"layers\.(\d+)\.glu\.fc0\.weight", r"blocks.\1.mlp.gate.weight"),
-             (r"layers\.(\d+)\.glu\.fc1\.weight", r"blocks.\1.mlp.value.weight"), (r"layers\.(\d+)\.glu\.fc2\.weight", r"blocks.\1.mlp.out.weight")]
-    CROSS = [(r"layers\.(\d+)\.pre_encoder_attn_layer_norm\.(.+)", r"blocks.\1.cross.before.\2"), (r"layers\.(\d+)\.encoder_attn_layer_norm\.(.+)", r"blocks.\1.cross.after.\2"),
-             (r"layers\.(\d+)\.encoder_attn\.([qkv]|out)_proj\.weight", r"blocks.\1.cross.\2.weight"), ("lm_head.weight", "head.weight")]
 
-    def __init__(self, text_vocab: int = 50264, image_vocab: int = 16384, text: int = 64, image: int = 256, dim: int = 1024, depth: int = 12, heads: int = 16, hidden: int = 2730):
+    pad = 1
+    NORMS = [
+        (r"final_ln\.(.+)", r"norm.\1"),
+        (r"layernorm_embedding\.(.+)", r"first_norm.\1"),
+        ("embed_tokens.weight", "tokens.weight"),
+        ("embed_positions.weight", "places.weight"),
+    ]
+    LAYER = [
+        (r"layers\.(\d+)\.pre_self_attn_layer_norm\.(.+)", r"blocks.\1.attend.before.\2"),
+        (r"layers\.(\d+)\.self_attn_layer_norm\.(.+)", r"blocks.\1.attend.after.\2"),
+        (r"layers\.(\d+)\.self_attn\.([qkv]|out)_proj\.weight", r"blocks.\1.attend.\2.weight"),
+        (r"layers\.(\d+)\.glu\.ln0\.(.+)", r"blocks.\1.mlp.norm.\2"),
+        (r"layers\.(\d+)\.glu\.ln1\.(.+)", r"blocks.\1.mlp.inner_norm.\2"),
+        (r"layers\.(\d+)\.glu\.fc0\.weight", r"blocks.\1.mlp.gate.weight"),
+        (r"layers\.(\d+)\.glu\.fc1\.weight", r"blocks.\1.mlp.value.weight"),
+        (r"layers\.(\d+)\.glu\.fc2\.weight", r"blocks.\1.mlp.out.weight"),
+    ]
+    CROSS = [
+        (r"layers\.(\d+)\.pre_encoder_attn_layer_norm\.(.+)", r"blocks.\1.cross.before.\2"),
+        (r"layers\.(\d+)\.encoder_attn_layer_norm\.(.+)", r"blocks.\1.cross.after.\2"),
+        (
+            r"layers\.(\d+)\.encoder_attn\.([qkv]|out)_proj\.weight",
+            r"blocks.\1.cross.\2.weight",
+        ),
+        ("lm_head.weight", "head.weight"),
+    ]
+
+    def __init__(
+        self,
+        text_vocab: int = 50264,
+        image_vocab: int = 16384,
+        text: int = 64,
+        image: int = 256,
+        dim: int = 1024,
+        depth: int = 12,
+        heads: int = 16,
+        hidden: int = 2730,
+    ):
         super().__init__()
         self.image, self.heads, self.text, self.image_vocab = image, heads, text, image_vocab
+
         def tower(tokens, places, cross):
-            parts = dict(tokens=nn.Embedding(tokens, dim), places=nn.Embedding(places, dim), first_norm=nn.LayerNorm(dim), norm=nn.LayerNorm(dim),
-                         blocks=nn.ModuleList(BartBlock(dim, heads, hidden, cross) for _ in range(depth)))
-            return nn.ModuleDict(parts | ({"head": nn.Linear(dim, tokens, bias=False)} if cross else {}))
-        self.encoder, self.decoder = tower(text_vocab, text, False), tower(image_vocab + 1, image, True)
+            parts = dict(
+                tokens=nn.Embedding(tokens, dim),
+                places=nn.Embedding(places, dim),
+                first_norm=nn.LayerNorm(dim),
+                norm=nn.LayerNorm(dim),
+                blocks=nn.ModuleList(
+                    BartBlock(dim, heads, hidden, cross) for _ in range(depth)
+                ),
+            )
+            return nn.ModuleDict(
+                parts | ({"head": nn.Linear(dim, tokens, bias=False)} if cross else {})
+            )
+
+        self.encoder, self.decoder = tower(text_vocab, text, False), tower(
+            image_vocab + 1, image, True
+        )
 
     def read(self, words: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """The text, once for all tokens: keys and values of each decoder block's cross-attention, and the mask (B, 1, 1, N)."""
-        if words.shape[1] > self.text: raise ValueError(f"the encoder reads {self.text} tokens, got {words.shape[1]}; shorten the text")
+        """The text, once for all tokens: keys and values of each decoder block's
+        cross-attention, and the mask (B, 1, 1, N).
+        """
+        if words.shape[1] > self.text:
+            raise ValueError(
+                f"the encoder reads {self.text} tokens, got {words.shape[1]}; shorten the text"
+            )
         check_ids(words, self.encoder.tokens.num_embeddings)
         mask, tower = (words != self.pad)[:, None, None], self.encoder
-        x = tower.first_norm(tower.tokens(words) + tower.places.weight[:words.shape[1]])
+        x = tower.first_norm(tower.tokens(words) + tower.places.weight[: words.shape[1]])
         for block in tower.blocks:
             x = block.attend(x, mask=mask)
             x = x + block.mlp(x)
@@ -331,42 +673,100 @@ class DALLEMini(nn.Module):
         return [block.cross.split(x) for block in self.decoder.blocks], mask
 
     def write(self, codes: Tensor, text: tuple, cache: Cache | None = None) -> Tensor:
-        """Logits after each of the codes (B, M), the first being the start token image_vocab: (B, M, image_vocab + 1). text: from `read`. With a cache: the new codes only."""
-        tower, (kvs, mask), seen, new = self.decoder, text, len(cache) if cache is not None else 0, codes.shape[1]
-        if seen + new > self.image: raise ValueError(f"the decoder writes {self.image} tokens, got {seen + new}")
+        """Logits after each of the codes (B, M), the first being the start token image_vocab:
+        (B, M, image_vocab + 1). text: from `read`. With a cache: the new codes only.
+        """
+        tower, (kvs, mask), seen, new = (
+            self.decoder,
+            text,
+            len(cache) if cache is not None else 0,
+            codes.shape[1],
+        )
+        if seen + new > self.image:
+            raise ValueError(f"the decoder writes {self.image} tokens, got {seen + new}")
         check_ids(codes, self.image_vocab + 1)
-        x = tower.first_norm(tower.tokens(codes) + tower.places.weight[seen:seen + new])
+        x = tower.first_norm(tower.tokens(codes) + tower.places.weight[seen : seen + new])
         for i, (block, kv) in enumerate(zip(tower.blocks, kvs)):
-            x = block.cross(block.attend(x, None, causal_mask(new, seen, x.device), cache, i), kv, mask)
+            x = block.cross(
+                block.attend(x, None, causal_mask(new, seen, x.device), cache, i), kv, mask
+            )
             x = x + block.mlp(x)
-        if cache is not None: cache.seen += new
+        if cache is not None:
+            cache.seen += new
         return tower.head(tower.norm(x))
 
     @torch.no_grad()
-    def draw(self, words: Tensor, null: Tensor, guidance: float = 4.0, temperature: float = 1.0, top_k: int | None = 256, seed: int = 0) -> Tensor:
-        """Image tokens (B, image) for words (B, N), with super conditioning towards them and away from null (1, N) or (B, N)."""
-        text, generator = self.read(torch.cat([words, null.expand_as(words)])), torch.Generator().manual_seed(seed)
+    def draw(
+        self,
+        words: Tensor,
+        null: Tensor,
+        guidance: float = 4.0,
+        temperature: float = 1.0,
+        top_k: int | None = 256,
+        seed: int = 0,
+    ) -> Tensor:
+        """Image tokens (B, image) for words (B, N), with super conditioning towards them and
+        away from null (1, N) or (B, N).
+        """
+        text, generator = self.read(
+            torch.cat([words, null.expand_as(words)])
+        ), torch.Generator().manual_seed(seed)
         weight, B = self.decoder.head.weight, len(words)
-        cache = Cache(len(self.decoder.blocks), 2 * B, self.heads, self.image, weight.shape[1] // self.heads, weight.device, weight.dtype)
+        cache = Cache(
+            len(self.decoder.blocks),
+            2 * B,
+            self.heads,
+            self.image,
+            weight.shape[1] // self.heads,
+            weight.device,
+            weight.dtype,
+        )
         codes = torch.full((B, 1), self.image_vocab, device=words.device)
         for _ in range(self.image):
-            logits, without = self.write(codes[:, -1:].repeat(2, 1), text, cache)[:, -1, :self.image_vocab].float().chunk(2)
+            logits, without = (
+                self.write(codes[:, -1:].repeat(2, 1), text, cache)[:, -1, : self.image_vocab]
+                .float()
+                .chunk(2)
+            )
             p = choose(without + guidance * (logits - without), temperature, top_k)
-            codes = torch.cat([codes, torch.multinomial(p.cpu(), 1, generator=generator).to(codes.device)], 1)
+            codes = torch.cat(
+                [codes, torch.multinomial(p.cpu(), 1, generator=generator).to(codes.device)], 1
+            )
         return codes[:, 1:]
 
     @classmethod
-    def from_state_dicts(cls, encoder: dict[str, Tensor], decoder: dict[str, Tensor], **sizes) -> "DALLEMini":
-        """From the two state dicts of the `min-dalle` port, strictly. ValueError names keys that do not fit."""
-        with torch.device("meta"): model = cls(**sizes)
+    def from_state_dicts(
+        cls, encoder: dict[str, Tensor], decoder: dict[str, Tensor], **sizes
+    ) -> "DALLEMini":
+        """From the two state dicts of the `min-dalle` port, strictly.
+
+        ValueError names keys that do not fit.
+        """
+        with torch.device("meta"):
+            model = cls(**sizes)
         model.to_empty(device="cpu")
         load_strictly(model.encoder, rename(encoder, cls.NORMS + cls.LAYER), "the encoder")
-        load_strictly(model.decoder, rename(decoder, cls.NORMS + cls.LAYER + cls.CROSS), "the decoder")
+        load_strictly(
+            model.decoder, rename(decoder, cls.NORMS + cls.LAYER + cls.CROSS), "the decoder"
+        )
         return model.eval()
 
     @classmethod
     def from_published(cls, mega: bool = False) -> "DALLEMini":
-        """DALL-E mini (or mega), fetched from the Hub as the `min-dalle` package keeps it. Its image tokens are a VQGAN's, which comes apart."""
+        """DALL-E mini (or mega), fetched from the Hub as the `min-dalle` package keeps it.
+
+        Its image tokens are a VQGAN's, which comes apart.
+        """
         name = "" if mega else "_mini"
-        sizes = dict(depth=24, dim=2048, heads=32, hidden=4096, text_vocab=50272, image_vocab=16415) if mega else {}
-        return cls.from_state_dicts(*(read_published(fetch("kuprel/min-dalle", f"{part}{name}.pt")) for part in ("encoder", "decoder")), **sizes)
+        sizes = (
+            dict(depth=24, dim=2048, heads=32, hidden=4096, text_vocab=50272, image_vocab=16415)
+            if mega
+            else {}
+        )
+        return cls.from_state_dicts(
+            *(
+                read_published(fetch("kuprel/min-dalle", f"{part}{name}.pt"))
+                for part in ("encoder", "decoder")
+            ),
+            **sizes,
+        )

@@ -17,165 +17,333 @@ from .diffusion import Schedule, at, q_sample, q_posterior, to_x0, to_eps, to_v
 from .system import Step
 
 # %% ../nbs/readings/02_ddpm.ipynb #c022
-Denoiser = Callable  # (x_t (B, C, H, W), t (B,), cond) -> prediction (B, C, H, W) of "eps", "x0" or "v"
+# (x_t (B, C, H, W), t (B,), cond) -> prediction (B, C, H, W) of "eps", "x0" or "v"
+Denoiser = Callable
 
-TARGETS = {"eps": lambda schedule, x_0, x_t, t, noise: noise, "x0": lambda schedule, x_0, x_t, t, noise: x_0,
-           "v": lambda schedule, x_0, x_t, t, noise: to_v(schedule, x_t, t, noise, "eps")}
+TARGETS = {
+    "eps": lambda schedule, x_0, x_t, t, noise: noise,
+    "x0": lambda schedule, x_0, x_t, t, noise: x_0,
+    "v": lambda schedule, x_0, x_t, t, noise: to_v(schedule, x_t, t, noise, "eps"),
+}
 
-def diffusion_loss(denoiser: Denoiser, schedule: Schedule, x_0: Tensor, cond=None, kind: str = "eps", t: Tensor | None = None,
-                   noise: Tensor | None = None, weight: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-    """L_simple (DDPM, eq. 14 and Algorithm 1), one value a picture: mean squared error of the prediction at a random time.
 
-    x_0: (B, ...) in [-1, 1]; t: (B,) and noise: (B, ...) are drawn when not given; weight: (T,) weights the time steps. Returns (B,).
+def diffusion_loss(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_0: Tensor,
+    cond=None,
+    kind: str = "eps",
+    t: Tensor | None = None,
+    noise: Tensor | None = None,
+    weight: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """L_simple (DDPM, eq. 14 and Algorithm 1), one value a picture: mean squared error of the
+    prediction at a random time.
+
+    x_0: (B, ...) in [-1, 1]; t: (B,) and noise: (B, ...) are drawn when not given; weight: (T,)
+    weights the time steps. Returns (B,).
     """
-    if kind not in TARGETS: raise ValueError(f"kind is one of {', '.join(TARGETS)}, not {kind!r}")
-    if not torch.isfinite(x_0).all(): raise ValueError("the batch holds NaN or infinity; check the pictures before training on them")
-    if t is None: t = torch.randint(0, schedule.T, (len(x_0),), device=x_0.device, generator=generator)
-    if noise is None: noise = torch.randn(x_0.shape, device=x_0.device, dtype=x_0.dtype, generator=generator)
+    if kind not in TARGETS:
+        raise ValueError(f"kind is one of {', '.join(TARGETS)}, not {kind!r}")
+    if not torch.isfinite(x_0).all():
+        raise ValueError(
+            "the batch holds NaN or infinity; check the pictures before training on them"
+        )
+    if t is None:
+        t = torch.randint(0, schedule.T, (len(x_0),), device=x_0.device, generator=generator)
+    if noise is None:
+        noise = torch.randn(x_0.shape, device=x_0.device, dtype=x_0.dtype, generator=generator)
     x_t = q_sample(schedule, x_0, t, noise)
-    error = (denoiser(x_t, t, cond).float() - TARGETS[kind](schedule, x_0, x_t, t, noise)).square().flatten(1).mean(1)
+    error = (
+        (denoiser(x_t, t, cond).float() - TARGETS[kind](schedule, x_0, x_t, t, noise))
+        .square()
+        .flatten(1)
+        .mean(1)
+    )
     return error if weight is None else error * weight.to(error)[t]
 
 # %% ../nbs/readings/02_ddpm.ipynb #c031
 def reverse_variance(schedule: Schedule, variance: str = "small") -> Tensor:
-    """(T,) sigma_t^2 of the reverse step p(x_{t-1} | x_t): "small" is beta-tilde, "large" is beta (DDPM, sec. 3.2).
+    """(T,) sigma_t^2 of the reverse step p(x_{t-1} | x_t): "small" is beta-tilde, "large" is
+    beta (DDPM, sec. 3.2).
 
-    beta-tilde of the very first step is 0, which no density can have; "small" takes the second step's there, as the released code does.
+    beta-tilde of the very first step is 0, which no density can have; "small" takes the second
+    step's there, as the released code does.
     """
-    if variance not in ("small", "large"): raise ValueError(f"variance is 'small' or 'large', not {variance!r}")
-    if variance == "large" or schedule.T == 1: return schedule.beta
+    if variance not in ("small", "large"):
+        raise ValueError(f"variance is 'small' or 'large', not {variance!r}")
+    if variance == "large" or schedule.T == 1:
+        return schedule.beta
     return torch.cat([schedule.posterior_variance[1:2], schedule.posterior_variance[1:]])
 
 # %% ../nbs/readings/02_ddpm.ipynb #c036
 def vlb_weight(schedule: Schedule, variance: str = "small") -> Tensor:
-    """(T,) beta^2 / (2 sigma^2 alpha (1 - alpha_bar)): the weight of |eps - eps_hat|^2 in L_{t-1}, in nats (DDPM, eq. 12). L_simple drops it."""
-    return schedule.beta**2 / (2 * reverse_variance(schedule, variance) * schedule.alpha * (1 - schedule.alpha_bar))
+    """(T,) beta^2 / (2 sigma^2 alpha (1 - alpha_bar)): the weight of |eps - eps_hat|^2 in
+    L_{t-1}, in nats (DDPM, eq. 12). L_simple drops it.
+    """
+    return schedule.beta**2 / (
+        2 * reverse_variance(schedule, variance) * schedule.alpha * (1 - schedule.alpha_bar)
+    )
 
 # %% ../nbs/readings/02_ddpm.ipynb #c040
 def decoder_nll(x_0: Tensor, mean: Tensor, sigma2: Tensor, levels: int | None = 256) -> Tensor:
-    """-log p(x_0 | x_1) in nats, one value a dimension: `levels` bins over [-1, 1] (DDPM, eq. 13), or the density itself where levels is None.
+    """-log p(x_0 | x_1) in nats, one value a dimension: `levels` bins over [-1, 1] (DDPM, eq.
+    13), or the density itself where levels is None.
 
-    x_0, mean: (B, ...); sigma2 broadcasts to them. With bins, probabilities below 1e-12 count as 1e-12, as in the released code.
+    x_0, mean: (B, ...); sigma2 broadcasts to them. With bins, probabilities below 1e-12 count
+    as 1e-12, as in the released code.
     """
-    if levels is None: return ((x_0 - mean) ** 2 / sigma2 + (2 * math.pi * sigma2).log()) / 2
+    if levels is None:
+        return ((x_0 - mean) ** 2 / sigma2 + (2 * math.pi * sigma2).log()) / 2
     half, std = 1 / (levels - 1), sigma2.sqrt()
     below = torch.where(x_0 < half - 1, 0.0, torch.special.ndtr((x_0 - half - mean) / std))
     upto = torch.where(x_0 > 1 - half, 1.0, torch.special.ndtr((x_0 + half - mean) / std))
     return -(upto - below).clamp(min=1e-12).log()
 
 # %% ../nbs/readings/02_ddpm.ipynb #c043
-def vlb_term(denoiser: Denoiser, schedule: Schedule, x_0: Tensor, t: Tensor, cond=None, kind: str = "eps", *, variance: str = "small",
-             levels: int | None = 256, clip: bool = False, generator: torch.Generator | None = None) -> Tensor:
-    """One term of the bound (DDPM, eq. 5) at one random x_t, in bits per dimension: L_{t-1} for index t >= 1, L_0 for t = 0.
+def vlb_term(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_0: Tensor,
+    t: Tensor,
+    cond=None,
+    kind: str = "eps",
+    *,
+    variance: str = "small",
+    levels: int | None = 256,
+    clip: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One term of the bound (DDPM, eq. 5) at one random x_t, in bits per dimension: L_{t-1} for
+    index t >= 1, L_0 for t = 0.
 
-    x_0: (B, ...), t: (B,) -> (B,). variance, levels: see `reverse_variance` and `decoder_nll`; clip: keep x0_hat in [-1, 1].
+    x_0: (B, ...), t: (B,) -> (B,). variance, levels: see `reverse_variance` and `decoder_nll`;
+    clip: keep x0_hat in [-1, 1].
     """
-    x_t = q_sample(schedule, x_0, t, torch.randn(x_0.shape, dtype=x_0.dtype, device=x_0.device, generator=generator))
+    x_t = q_sample(
+        schedule,
+        x_0,
+        t,
+        torch.randn(x_0.shape, dtype=x_0.dtype, device=x_0.device, generator=generator),
+    )
     x0_hat = to_x0(schedule, x_t, t, denoiser(x_t, t, cond).to(x_t.dtype), kind)
-    x_0, x_t, x0_hat = x_0.double(), x_t.double(), (x0_hat.clamp(-1, 1) if clip else x0_hat).double()
+    x_0, x_t, x0_hat = (
+        x_0.double(),
+        x_t.double(),
+        (x0_hat.clamp(-1, 1) if clip else x0_hat).double(),
+    )
     true_mean, true_variance = q_posterior(schedule, x_0, x_t, t)
     mean, _ = q_posterior(schedule, x0_hat, x_t, t)
     sigma2 = at(reverse_variance(schedule, variance), t, x_t)
-    ratio = (true_variance / sigma2).clamp(min=1e-30)          # 0 at t = 0, where the line below is not used
+    ratio = (true_variance / sigma2).clamp(
+        min=1e-30
+    )  # 0 at t = 0, where the line below is not used
     terms = ((true_mean - mean) ** 2 / sigma2 + ratio - 1 - ratio.log()) / 2
     first = (t == 0).reshape(sigma2.shape)
-    if first.any(): terms = torch.where(first, decoder_nll(x_0, mean, sigma2, levels), terms)
+    if first.any():
+        terms = torch.where(first, decoder_nll(x_0, mean, sigma2, levels), terms)
     return terms.flatten(1).mean(1) / math.log(2)
 
 # %% ../nbs/readings/02_ddpm.ipynb #c045
-def vlb_terms(denoiser: Denoiser, schedule: Schedule, x_0: Tensor, cond=None, kind: str = "eps", *, variance: str = "small",
-              levels: int | None = 256, clip: bool = False, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-    """The bound on -log p(x_0), term by term, in bits per dimension (DDPM, eq. 5); one random x_t a term, T calls of the network.
+def vlb_terms(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_0: Tensor,
+    cond=None,
+    kind: str = "eps",
+    *,
+    variance: str = "small",
+    levels: int | None = 256,
+    clip: bool = False,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """The bound on -log p(x_0), term by term, in bits per dimension (DDPM, eq. 5); one random
+    x_t a term, T calls of the network.
 
-    x_0: (B, ...). Returns {"L_T": (B,), "L_t": (B, T-1), "L_0": (B,), "total": (B,)}; column k of L_t belongs to time index k + 1.
+    x_0: (B, ...). Returns {"L_T": (B,), "L_t": (B, T-1), "L_0": (B,), "total": (B,)}; column k
+    of L_t belongs to time index k + 1.
     """
     a, x = float(schedule.alpha_bar[-1]), x_0.double()
     prior = (a * x**2 - a - math.log1p(-a)).flatten(1).mean(1) / (2 * math.log(2))
-    terms = torch.stack([vlb_term(denoiser, schedule, x_0, torch.full((len(x_0),), t, device=x_0.device), cond, kind, variance=variance,
-                                  levels=levels, clip=clip, generator=generator) for t in range(schedule.T)], 1)
-    return {"L_T": prior, "L_t": terms[:, 1:], "L_0": terms[:, 0], "total": prior + terms.sum(1)}
+    terms = torch.stack(
+        [
+            vlb_term(
+                denoiser,
+                schedule,
+                x_0,
+                torch.full((len(x_0),), t, device=x_0.device),
+                cond,
+                kind,
+                variance=variance,
+                levels=levels,
+                clip=clip,
+                generator=generator,
+            )
+            for t in range(schedule.T)
+        ],
+        1,
+    )
+    return {
+        "L_T": prior,
+        "L_t": terms[:, 1:],
+        "L_0": terms[:, 0],
+        "total": prior + terms.sum(1),
+    }
 
 # %% ../nbs/readings/02_ddpm.ipynb #c056
 def step_indices(T: int, num_steps: int) -> list[int]:
-    """num_steps time indices from T-1 down in even strides; one more stride would reach -1, the clean picture (DDIM, sec. 4.2: a sub-sequence tau).
+    """num_steps time indices from T-1 down in even strides; one more stride would reach -1, the
+    clean picture (DDIM, sec. 4.2: a sub-sequence tau).
 
-    This is "trailing" spacing: the last call of the network is not spent on a picture that is clean already. ValueError unless 1 <= num_steps <= T.
+    This is "trailing" spacing: the last call of the network is not spent on a picture that is
+    clean already. ValueError unless 1 <= num_steps <= T.
     """
-    if not 1 <= num_steps <= T: raise ValueError(f"num_steps must lie between 1 and {T}, got {num_steps}")
+    if not 1 <= num_steps <= T:
+        raise ValueError(f"num_steps must lie between 1 and {T}, got {num_steps}")
     return [round(T - i * T / num_steps) - 1 for i in range(num_steps)]
 
 # %% ../nbs/readings/02_ddpm.ipynb #c058
-def transitions(schedule: Schedule, num_steps: int, times: list[int] | None = None) -> list[tuple[int, int, float, float]]:
-    """The steps of a sampler: (t, s, alpha_bar_t, alpha_bar_s) for each step from time t to the less noisy time s; the last s is -1.
+def transitions(
+    schedule: Schedule, num_steps: int, times: list[int] | None = None
+) -> list[tuple[int, int, float, float]]:
+    """The steps of a sampler: (t, s, alpha_bar_t, alpha_bar_s) for each step from time t to the
+    less noisy time s; the last s is -1.
 
-    times: falling time indices to visit instead of num_steps even ones; they may start below T-1. ValueError where they do not fall.
+    times: falling time indices to visit instead of num_steps even ones; they may start below
+    T-1. ValueError where they do not fall.
     """
     times = step_indices(schedule.T, num_steps) if times is None else [int(t) for t in times]
-    if not times or times[0] >= schedule.T or times[-1] < 0 or any(t <= s for t, s in zip(times, times[1:])):
-        raise ValueError(f"times must fall, from at most {schedule.T - 1} to at least 0, and name at least one step")
+    if (
+        not times
+        or times[0] >= schedule.T
+        or times[-1] < 0
+        or any(t <= s for t, s in zip(times, times[1:]))
+    ):
+        raise ValueError(
+            f"times must fall, from at most {schedule.T - 1} to at least 0, and name at least"
+            " one step"
+        )
     levels = [float(schedule.alpha_bar[t]) for t in times] + [1.0]
-    if levels[-2] == 1: raise ValueError(f"alpha_bar is 1 at time {times[-1]}: there is no noise to remove; visit later times only")
+    if levels[-2] == 1:
+        raise ValueError(
+            f"alpha_bar is 1 at time {times[-1]}: there is no noise to remove; visit later"
+            " times only"
+        )
     return list(zip(times, times[1:] + [-1], levels, levels[1:]))
 
 # %% ../nbs/readings/02_ddpm.ipynb #c062
 @torch.no_grad()
-def predict_x0(denoiser: Denoiser, schedule: Schedule, x: Tensor, t: int, cond, kind: str, clip: bool) -> Tensor:
-    """Ask the denoiser for the clean picture at time index t, clipped to [-1, 1] if `clip`; no gradients are kept. (B, ...) -> (B, ...)."""
+def predict_x0(
+    denoiser: Denoiser, schedule: Schedule, x: Tensor, t: int, cond, kind: str, clip: bool
+) -> Tensor:
+    """Ask the denoiser for the clean picture at time index t, clipped to [-1, 1] if `clip`; no
+    gradients are kept. (B, ...) -> (B, ...).
+    """
     time = torch.full((len(x),), t, device=x.device)
     x0_hat = to_x0(schedule, x, time, denoiser(x, time, cond).to(x.dtype), kind)
     return x0_hat.clamp(-1, 1) if clip else x0_hat
 
 # %% ../nbs/readings/02_ddpm.ipynb #c068
-def ancestral(denoiser: Denoiser, schedule: Schedule, x_T: Tensor, cond=None, *, kind: str = "eps", variance: str = "small",
-              generator: torch.Generator | None = None, clip: bool = True, num_steps: int | None = None, times: list[int] | None = None) -> Iterator[Step]:
-    """DDPM's ancestral sampler (Algorithm 2): the posterior q(x_{t-1} | x_t, x0_hat) step by step.
+def ancestral(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_T: Tensor,
+    cond=None,
+    *,
+    kind: str = "eps",
+    variance: str = "small",
+    generator: torch.Generator | None = None,
+    clip: bool = True,
+    num_steps: int | None = None,
+    times: list[int] | None = None,
+) -> Iterator[Step]:
+    """DDPM's ancestral sampler (Algorithm 2): the posterior q(x_{t-1} | x_t, x0_hat) step by
+    step.
 
-    variance "small" is beta-tilde, "large" is beta (DDPM, sec. 3.2). With num_steps < T, or with `times`, it walks a sub-sequence of the
-    times, with the betas that the sub-sequence implies (Improved DDPM, sec. 4). x_T: (B, C, H, W) standard normal noise.
+    variance "small" is beta-tilde, "large" is beta (DDPM, sec. 3.2). With num_steps < T, or
+    with `times`, it walks a sub-sequence of the times, with the betas that the sub-sequence
+    implies (Improved DDPM, sec. 4). x_T: (B, C, H, W) standard normal noise.
     """
-    if variance not in ("small", "large"): raise ValueError(f"variance is 'small' or 'large', not {variance!r}")
+    if variance not in ("small", "large"):
+        raise ValueError(f"variance is 'small' or 'large', not {variance!r}")
     steps, x = transitions(schedule, schedule.T if num_steps is None else num_steps, times), x_T
     for i, (t, s, a, a_prev) in enumerate(steps):
         x0_hat = predict_x0(denoiser, schedule, x, t, cond, kind, clip)
         alpha, beta = a / a_prev, 1 - a / a_prev
         mean = a_prev**0.5 * beta / (1 - a) * x0_hat + alpha**0.5 * (1 - a_prev) / (1 - a) * x
         sigma2 = beta * (1 - a_prev) / (1 - a) if variance == "small" else beta
-        x = mean if s < 0 else mean + sigma2**0.5 * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        x = (
+            mean
+            if s < 0
+            else mean
+            + sigma2**0.5
+            * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        )
         yield Step(i, len(steps), s, x, x0_hat)
 
 # %% ../nbs/readings/02_ddpm.ipynb #c077
-def ddim(denoiser: Denoiser, schedule: Schedule, x_T: Tensor, cond=None, *, kind: str = "eps", num_steps: int = 50, eta: float = 0.0,
-         generator: torch.Generator | None = None, clip: bool = True, times: list[int] | None = None) -> Iterator[Step]:
-    """DDIM (Song 2020, eqs. 12 and 16): eta = 0 is deterministic, eta = 1 has the noise of DDPM's small variance.
+def ddim(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_T: Tensor,
+    cond=None,
+    *,
+    kind: str = "eps",
+    num_steps: int = 50,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+    clip: bool = True,
+    times: list[int] | None = None,
+) -> Iterator[Step]:
+    """DDIM (Song 2020, eqs. 12 and 16): eta = 0 is deterministic, eta = 1 has the noise of
+    DDPM's small variance.
 
-    x_T: (B, C, H, W) standard normal noise. Yields num_steps steps, or one for each of `times` (see `transitions`).
+    x_T: (B, C, H, W) standard normal noise. Yields num_steps steps, or one for each of `times`
+    (see `transitions`).
     """
-    if not 0 <= eta <= 1: raise ValueError(f"eta lies between 0 (deterministic) and 1 (DDPM's noise), got {eta}")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta lies between 0 (deterministic) and 1 (DDPM's noise), got {eta}")
     steps, x = transitions(schedule, num_steps, times), x_T
     for i, (t, s, a, a_prev) in enumerate(steps):
         x0_hat = predict_x0(denoiser, schedule, x, t, cond, kind, clip)
         eps = (x - a**0.5 * x0_hat) / (1 - a) ** 0.5
         sigma = eta * ((1 - a_prev) / (1 - a)) ** 0.5 * (1 - a / a_prev) ** 0.5
         x = a_prev**0.5 * x0_hat + (1 - a_prev - sigma**2) ** 0.5 * eps
-        if sigma > 0: x = x + sigma * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        if sigma > 0:
+            x = x + sigma * torch.randn(
+                x.shape, generator=generator, device=x.device, dtype=x.dtype
+            )
         yield Step(i, len(steps), s, x, x0_hat)
 
 # %% ../nbs/readings/02_ddpm.ipynb #c085
-def dpm_solver_pp_2m(denoiser: Denoiser, schedule: Schedule, x_T: Tensor, cond=None, *, kind: str = "eps", num_steps: int = 20,
-                     clip: bool = True, times: list[int] | None = None) -> Iterator[Step]:
-    """DPM-Solver++(2M) (Lu 2022, Algorithm 2): a second-order multistep solver in log signal-to-noise time; its first and last steps are first order.
+def dpm_solver_pp_2m(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_T: Tensor,
+    cond=None,
+    *,
+    kind: str = "eps",
+    num_steps: int = 20,
+    clip: bool = True,
+    times: list[int] | None = None,
+) -> Iterator[Step]:
+    """DPM-Solver++(2M) (Lu 2022, Algorithm 2): a second-order multistep solver in log
+    signal-to-noise time; its first and last steps are first order.
 
-    x_T: (B, C, H, W) standard normal noise. Yields num_steps steps, or one for each of `times` (see `transitions`).
+    x_T: (B, C, H, W) standard normal noise. Yields num_steps steps, or one for each of `times`
+    (see `transitions`).
     """
     half_log_snr = lambda a: 0.5 * math.log(a / (1 - a))
     steps, x, before, h_before = transitions(schedule, num_steps, times), x_T, None, None
     for i, (t, s, a, a_prev) in enumerate(steps):
         x0_hat = predict_x0(denoiser, schedule, x, t, cond, kind, clip)
-        if s < 0: x = x0_hat                            # clean data lie at infinite log SNR, where no line can be drawn
+        if s < 0:
+            x = x0_hat  # clean data lie at infinite log SNR, where no line can be drawn
         else:
             h = half_log_snr(a_prev) - half_log_snr(a)
             target = x0_hat
-            if before is not None:                      # second order: lean on the prediction of the step before
+            if before is not None:  # second order: lean on the prediction of the step before
                 r = h_before / h
                 target = (1 + 1 / (2 * r)) * x0_hat - 1 / (2 * r) * before
             x = ((1 - a_prev) / (1 - a)) ** 0.5 * x - a_prev**0.5 * math.expm1(-h) * target
@@ -184,15 +352,27 @@ def dpm_solver_pp_2m(denoiser: Denoiser, schedule: Schedule, x_T: Tensor, cond=N
 
 # %% ../nbs/readings/02_ddpm.ipynb #c097
 @torch.no_grad()
-def ddim_invert(denoiser: Denoiser, schedule: Schedule, x_0: Tensor, cond=None, *, kind: str = "eps", num_steps: int = 50,
-                times: list[int] | None = None) -> Iterator[Step]:
-    """DDIM with eta = 0 run backwards (Song 2020, sec. 4.3): from a picture to the noise that `ddim` would turn into it.
+def ddim_invert(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_0: Tensor,
+    cond=None,
+    *,
+    kind: str = "eps",
+    num_steps: int = 50,
+    times: list[int] | None = None,
+) -> Iterator[Step]:
+    """DDIM with eta = 0 run backwards (Song 2020, sec. 4.3): from a picture to the noise that
+    `ddim` would turn into it.
 
-    x_0: (B, ...). Yields num_steps steps, ever noisier; the last one's x is x_T. The error falls with the number of steps, as DDIM's does.
+    x_0: (B, ...). Yields num_steps steps, ever noisier; the last one's x is x_T. The error
+    falls with the number of steps, as DDIM's does.
     """
     steps, x = transitions(schedule, num_steps, times)[::-1], x_0
     for i, (t, s, a, _) in enumerate(steps):
-        time = torch.full((len(x),), max(s, 0), device=x.device)      # there is no network for clean data: ask the one for time 0
+        time = torch.full(
+            (len(x),), max(s, 0), device=x.device
+        )  # there is no network for clean data: ask the one for time 0
         prediction = denoiser(x, time, cond).to(x.dtype)
         x0_hat = x if s < 0 else to_x0(schedule, x, time, prediction, kind)
         x = a**0.5 * x0_hat + (1 - a) ** 0.5 * to_eps(schedule, x, time, prediction, kind)

@@ -18,74 +18,131 @@ from torch import Tensor
 # %% ../nbs/readings/01_diffusion.ipynb #c035
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """A noise schedule: alpha_bar[t] is the share of the picture's variance left after t+1 noising steps.
+    """A noise schedule: alpha_bar[t] is the share of the picture's variance left after t+1
+    noising steps.
 
-    alpha_bar: (T,) kept as float64, never rising, in (0, 1]. Index t runs 0..T-1 and stands for the papers' step t+1; index -1 means
-    clean data, alpha_bar = 1. Raises ValueError for anything else. Source: DDPM, sec. 2; constructors name theirs.
+    alpha_bar: (T,) kept as float64, never rising, in (0, 1]. Index t runs 0..T-1 and stands for
+    the papers' step t+1; index -1 means clean data, alpha_bar = 1. Raises ValueError for
+    anything else. Source: DDPM, sec. 2; constructors name theirs.
     """
+
     alpha_bar: Tensor
     name: str = "custom"
 
     def __post_init__(self):
         a = self.alpha_bar.double()
-        if a.ndim != 1 or len(a) < 1: raise ValueError(f"alpha_bar must be a row of T numbers, got shape {tuple(a.shape)}")
-        if not (torch.isfinite(a).all() and (a > 0).all() and (a <= 1).all() and (a.diff() <= 0).all()):
-            raise ValueError("alpha_bar must fall from at most 1 and stay above 0; check the betas (each in [0, 1))")
-        object.__setattr__(self, "alpha_bar", a)      # the way a frozen dataclass may still tidy its own fields
+        if a.ndim != 1 or len(a) < 1:
+            raise ValueError(
+                f"alpha_bar must be a row of T numbers, got shape {tuple(a.shape)}"
+            )
+        if not (
+            torch.isfinite(a).all()
+            and (a > 0).all()
+            and (a <= 1).all()
+            and (a.diff() <= 0).all()
+        ):
+            raise ValueError(
+                "alpha_bar must fall from at most 1 and stay above 0; check the betas (each in"
+                " [0, 1))"
+            )
+        object.__setattr__(
+            self, "alpha_bar", a
+        )  # the way a frozen dataclass may still tidy its own fields
 
     @classmethod
     def from_beta(cls, beta: Tensor, name: str = "custom") -> "Schedule":
-        """From the noise variance beta[t] that each step adds. beta: (T,) in [0, 1). alpha_bar = cumprod(1 - beta)."""
-        if not ((beta >= 0) & (beta < 1)).all(): raise ValueError(f"each beta must lie in [0, 1); these run from {beta.min():.3g} to {beta.max():.3g}")
+        """From the noise variance beta[t] that each step adds. beta: (T,) in [0, 1). alpha_bar
+        = cumprod(1 - beta).
+        """
+        if not ((beta >= 0) & (beta < 1)).all():
+            raise ValueError(
+                f"each beta must lie in [0, 1); these run from {beta.min():.3g} to"
+                f" {beta.max():.3g}"
+            )
         return cls(torch.cumprod(1 - beta.double(), 0), name)
 
     @classmethod
-    def linear(cls, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> "Schedule":
-        """DDPM's schedule (Ho 2020, sec. 4): beta rises linearly from 1e-4 to 0.02 over T = 1000 steps."""
-        return cls.from_beta(torch.linspace(beta_start, beta_end, _steps(T), dtype=torch.float64), "linear")
+    def linear(
+        cls, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
+    ) -> "Schedule":
+        """DDPM's schedule (Ho 2020, sec. 4): beta rises linearly from 1e-4 to 0.02 over T =
+        1000 steps.
+        """
+        return cls.from_beta(
+            torch.linspace(beta_start, beta_end, _steps(T), dtype=torch.float64), "linear"
+        )
 
     @classmethod
-    def scaled_linear(cls, T: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012) -> "Schedule":
-        """Latent diffusion's schedule (its code calls it "linear"): the square root of beta rises linearly."""
-        if min(beta_start, beta_end) < 0: raise ValueError(f"each beta must lie in [0, 1), got {beta_start} and {beta_end}")
-        return cls.from_beta(torch.linspace(beta_start**0.5, beta_end**0.5, _steps(T), dtype=torch.float64) ** 2, "scaled-linear")
+    def scaled_linear(
+        cls, T: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012
+    ) -> "Schedule":
+        """Latent diffusion's schedule (its code calls it "linear"): the square root of beta
+        rises linearly.
+        """
+        if min(beta_start, beta_end) < 0:
+            raise ValueError(f"each beta must lie in [0, 1), got {beta_start} and {beta_end}")
+        return cls.from_beta(
+            torch.linspace(beta_start**0.5, beta_end**0.5, _steps(T), dtype=torch.float64) ** 2,
+            "scaled-linear",
+        )
 
     @classmethod
     def cosine(cls, T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> "Schedule":
-        """Improved DDPM's schedule (Nichol 2021, eq. 17): alpha_bar follows cos^2((t/T + s)/(1 + s) * pi/2), each beta clipped at max_beta."""
-        f = torch.cos((torch.arange(_steps(T) + 1, dtype=torch.float64) / T + s) / (1 + s) * math.pi / 2) ** 2
+        """Improved DDPM's schedule (Nichol 2021, eq. 17): alpha_bar follows cos^2((t/T + s)/(1
+        + s) * pi/2), each beta clipped at max_beta.
+        """
+        f = (
+            torch.cos(
+                (torch.arange(_steps(T) + 1, dtype=torch.float64) / T + s)
+                / (1 + s)
+                * math.pi
+                / 2
+            )
+            ** 2
+        )
         return cls.from_beta((1 - f[1:] / f[:-1]).clamp(max=max_beta), "cosine")
 
-    def __repr__(self): return f"Schedule({self.name}, T={self.T}, alpha_bar {self.alpha_bar[0]:.4f} to {self.alpha_bar[-1]:.2e})"
+    def __repr__(self):
+        return (
+            f"Schedule({self.name}, T={self.T}, alpha_bar {self.alpha_bar[0]:.4f} to"
+            f" {self.alpha_bar[-1]:.2e})"
+        )
 
     @property
     def T(self) -> int:
         """Number of steps."""
         return len(self.alpha_bar)
+
     @property
     def signal(self) -> Tensor:
         """(T,) sqrt(alpha_bar), the factor of the picture in the jump."""
         return self.alpha_bar.sqrt()
+
     @property
     def noise(self) -> Tensor:
         """(T,) sqrt(1 - alpha_bar), the factor of the noise in the jump."""
         return (1 - self.alpha_bar).sqrt()
+
     @cached_property
     def alpha_bar_prev(self) -> Tensor:
         """(T,) alpha_bar one step earlier; 1 before the first step."""
         return torch.cat([self.alpha_bar.new_ones(1), self.alpha_bar[:-1]])
+
     @cached_property
     def alpha(self) -> Tensor:
         """(T,) share of variance kept by step t: alpha_bar[t] / alpha_bar[t-1]."""
         return self.alpha_bar / self.alpha_bar_prev
+
     @cached_property
     def beta(self) -> Tensor:
         """(T,) noise variance added by step t."""
         return 1 - self.alpha
+
     @cached_property
     def posterior_variance(self) -> Tensor:
         """(T,) beta-tilde, the variance of q(x_{t-1} | x_t, x_0) (DDPM, eq. 7)."""
         return self.beta * (1 - self.alpha_bar_prev) / (1 - self.alpha_bar)
+
     @cached_property
     def snr(self) -> Tensor:
         """(T,) signal-to-noise ratio alpha_bar / (1 - alpha_bar)."""
@@ -94,110 +151,179 @@ class Schedule:
 
 def _steps(T: int) -> int:
     """T itself where it is a number of steps; else a ValueError."""
-    if T < 1: raise ValueError(f"a schedule needs at least one step, got T = {T}")
+    if T < 1:
+        raise ValueError(f"a schedule needs at least one step, got T = {T}")
     return int(T)
 
 # %% ../nbs/readings/01_diffusion.ipynb #c048
 def at(values: Tensor, t: Tensor, x: Tensor) -> Tensor:
-    """values[t] of a (T,) row, shaped (B, 1, ..., 1) to multiply the pictures x; index -1 gives the last entry, so look up clean data yourself."""
+    """values[t] of a (T,) row, shaped (B, 1, ..., 1) to multiply the pictures x; index -1 gives
+    the last entry, so look up clean data yourself.
+    """
     return values.to(x.device)[t].to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
 
 # %% ../nbs/readings/01_diffusion.ipynb #c050
 def q_step(schedule: Schedule, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-    """One step of noising, a sample of q(x_t | x_{t-1}) (DDPM, eq. 2). x_prev, noise: (B, ...), t: (B,) -> (B, ...)."""
+    """One step of noising, a sample of q(x_t | x_{t-1}) (DDPM, eq. 2). x_prev, noise: (B, ...),
+    t: (B,) -> (B, ...).
+    """
     beta = at(schedule.beta, t, x_prev)
     return (1 - beta).sqrt() * x_prev + beta.sqrt() * noise
 
 
 def q_sample(schedule: Schedule, x_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-    """The jump, a sample of q(x_t | x_0) (DDPM, eq. 4). x_0, noise: (B, ...), t: (B,) -> x_t (B, ...)."""
+    """The jump, a sample of q(x_t | x_0) (DDPM, eq. 4). x_0, noise: (B, ...), t: (B,) -> x_t
+    (B, ...).
+    """
     return at(schedule.signal, t, x_0) * x_0 + at(schedule.noise, t, x_0) * noise
 
 # %% ../nbs/readings/01_diffusion.ipynb #c059
-def q_posterior(schedule: Schedule, x_0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (B, ...) and variance (B, 1, ...) of q(x_{t-1} | x_t, x_0) (DDPM, eqs. 6 and 7). x_0, x_t: (B, ...), t: (B,)."""
-    left, prev = 1 - schedule.alpha_bar, schedule.alpha_bar_prev             # in double precision: early on, left is tiny
-    from_x_0, from_x_t = prev.sqrt() * schedule.beta / left, schedule.alpha.sqrt() * (1 - prev) / left
-    return at(from_x_0, t, x_t) * x_0 + at(from_x_t, t, x_t) * x_t, at(schedule.posterior_variance, t, x_t)
+def q_posterior(
+    schedule: Schedule, x_0: Tensor, x_t: Tensor, t: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean (B, ...) and variance (B, 1, ...) of q(x_{t-1} | x_t, x_0) (DDPM, eqs. 6 and 7).
+    x_0, x_t: (B, ...), t: (B,).
+    """
+    left, prev = (
+        1 - schedule.alpha_bar,
+        schedule.alpha_bar_prev,
+    )  # in double precision: early on, left is tiny
+    from_x_0, from_x_t = (
+        prev.sqrt() * schedule.beta / left,
+        schedule.alpha.sqrt() * (1 - prev) / left,
+    )
+    return at(from_x_0, t, x_t) * x_0 + at(from_x_t, t, x_t) * x_t, at(
+        schedule.posterior_variance, t, x_t
+    )
 
 # %% ../nbs/readings/01_diffusion.ipynb #c067
 KINDS = ("eps", "x0", "v")
 
+
 def to_x0(schedule: Schedule, x_t: Tensor, t: Tensor, prediction: Tensor, kind: str) -> Tensor:
-    """The clean picture (B, ...) that a prediction of kind "eps", "x0" or "v" stands for. x_t, prediction: (B, ...), t: (B,).
+    """The clean picture (B, ...) that a prediction of kind "eps", "x0" or "v" stands for. x_t,
+    prediction: (B, ...), t: (B,).
 
     Source: DDPM, eq. 15; v: Salimans & Ho 2022, appendix D. Raises ValueError for another kind.
     """
     signal, noise = at(schedule.signal, t, x_t), at(schedule.noise, t, x_t)
-    if kind == "x0": return prediction
-    if kind == "eps": return (x_t - noise * prediction) / signal
-    if kind == "v": return signal * x_t - noise * prediction
+    if kind == "x0":
+        return prediction
+    if kind == "eps":
+        return (x_t - noise * prediction) / signal
+    if kind == "v":
+        return signal * x_t - noise * prediction
     raise ValueError(f"a network predicts one of {KINDS}, not {kind!r}")
 
 # %% ../nbs/readings/01_diffusion.ipynb #c068
 def to_eps(schedule: Schedule, x_t: Tensor, t: Tensor, prediction: Tensor, kind: str) -> Tensor:
-    """The noise that a prediction of kind "eps", "x0" or "v" stands for. Shapes, source and errors as in `to_x0`."""
+    """The noise that a prediction of kind "eps", "x0" or "v" stands for.
+
+    Shapes, source and errors as in `to_x0`.
+    """
     signal, noise = at(schedule.signal, t, x_t), at(schedule.noise, t, x_t)
-    if kind == "eps": return prediction
-    if kind == "v": return noise * x_t + signal * prediction
+    if kind == "eps":
+        return prediction
+    if kind == "v":
+        return noise * x_t + signal * prediction
     return (x_t - signal * to_x0(schedule, x_t, t, prediction, kind)) / noise
 
 
 def to_v(schedule: Schedule, x_t: Tensor, t: Tensor, prediction: Tensor, kind: str) -> Tensor:
-    """The velocity v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0 that a prediction stands for. Shapes, source and errors as in `to_x0`."""
-    if kind == "v": return prediction
-    eps, x_0 = to_eps(schedule, x_t, t, prediction, kind), to_x0(schedule, x_t, t, prediction, kind)
+    """The velocity v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0 that a prediction stands
+    for. Shapes, source and errors as in `to_x0`.
+    """
+    if kind == "v":
+        return prediction
+    eps, x_0 = to_eps(schedule, x_t, t, prediction, kind), to_x0(
+        schedule, x_t, t, prediction, kind
+    )
     return at(schedule.signal, t, x_t) * eps - at(schedule.noise, t, x_t) * x_0
 
 # %% ../nbs/readings/01_diffusion.ipynb #c077
 class GaussianMixture:
-    """A mixture of round Gaussians: data whose every noised version, and its score, is known exactly.
+    """A mixture of round Gaussians: data whose every noised version, and its score, is known
+    exactly.
 
-    means: (K, ...), stds: (K,) at least 0 (all 0: a training set), weights: (K,) summing to 1, equal when not given. Raises ValueError
-    where these do not fit together.
+    means: (K, ...), stds: (K,) at least 0 (all 0: a training set), weights: (K,) summing to 1,
+    equal when not given. Raises ValueError where these do not fit together.
     """
+
     def __init__(self, means: Tensor, stds: Tensor, weights: Tensor | None = None):
         self.means, self.stds = means, stds.to(means.dtype)
-        self.weights = torch.full((len(means),), 1 / len(means), dtype=means.dtype) if weights is None else weights.to(means.dtype)
-        if not (len(means) == len(stds) == len(self.weights)): raise ValueError(f"as many stds and weights as means, got {len(means)}, {len(stds)}, {len(self.weights)}")
-        if (self.stds < 0).any() or (self.weights < 0).any() or abs(float(self.weights.sum()) - 1) > 1e-4:
+        self.weights = (
+            torch.full((len(means),), 1 / len(means), dtype=means.dtype)
+            if weights is None
+            else weights.to(means.dtype)
+        )
+        if not (len(means) == len(stds) == len(self.weights)):
+            raise ValueError(
+                f"as many stds and weights as means, got {len(means)}, {len(stds)},"
+                f" {len(self.weights)}"
+            )
+        if (
+            (self.stds < 0).any()
+            or (self.weights < 0).any()
+            or abs(float(self.weights.sum()) - 1) > 1e-4
+        ):
             raise ValueError("no std or weight may be negative, and the weights must sum to 1")
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n draws: (n, ...)."""
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = torch.randn(n, *self.means.shape[1:], generator=generator, dtype=self.means.dtype)
+        noise = torch.randn(
+            n, *self.means.shape[1:], generator=generator, dtype=self.means.dtype
+        )
         return self.means[k] + self.stds[k].reshape(-1, *[1] * (noise.ndim - 1)) * noise
 
     def marginal(self, schedule: Schedule, t: int) -> "GaussianMixture":
-        """The mixture of x_t: means shrink by sqrt(alpha_bar), variances become alpha_bar s^2 + 1 - alpha_bar. t = -1 is the data itself."""
-        if not -1 <= t < schedule.T: raise ValueError(f"t must lie between -1 (clean) and {schedule.T - 1}, got {t}")
+        """The mixture of x_t: means shrink by sqrt(alpha_bar), variances become alpha_bar s^2 +
+        1 - alpha_bar. t = -1 is the data itself.
+        """
+        if not -1 <= t < schedule.T:
+            raise ValueError(f"t must lie between -1 (clean) and {schedule.T - 1}, got {t}")
         a = float(schedule.alpha_bar[t]) if t >= 0 else 1.0
-        return GaussianMixture(a**0.5 * self.means, (a * self.stds**2 + 1 - a).sqrt(), self.weights)
+        return GaussianMixture(
+            a**0.5 * self.means, (a * self.stds**2 + 1 - a).sqrt(), self.weights
+        )
 
     def log_parts(self, x: Tensor) -> Tensor:
         """x: (B, ...) -> (B, K) log of weight times density of each component."""
         d2 = (x[:, None] - self.means[None]).flatten(2).square().sum(-1)
         dim = self.means[0].numel()
-        return self.weights.log() - d2 / (2 * self.stds**2) - dim * (self.stds.log() + 0.5 * math.log(2 * math.pi))
+        return (
+            self.weights.log()
+            - d2 / (2 * self.stds**2)
+            - dim * (self.stds.log() + 0.5 * math.log(2 * math.pi))
+        )
 
     def log_prob(self, x: Tensor) -> Tensor:
         """x: (B, ...) -> (B,) log density."""
         return self.log_parts(x).logsumexp(-1)
 
     def score(self, x: Tensor) -> Tensor:
-        """x: (B, ...) -> (B, ...) gradient of the log density: the pull of each component, weighted by its responsibility."""
+        """x: (B, ...) -> (B, ...) gradient of the log density: the pull of each component,
+        weighted by its responsibility.
+        """
         r = self.log_parts(x).softmax(-1) / self.stds**2
         pull = self.means[None] - x[:, None]
         return (r.reshape(*r.shape, *[1] * (pull.ndim - 2)) * pull).sum(1)
 
     def denoiser(self, schedule: Schedule) -> Callable:
-        """The exact eps-prediction E[noise | x_t] = -sqrt(1 - alpha_bar) score_t(x_t), as a denoiser (x_t (B, ...), t (B,), cond=None)."""
+        """The exact eps-prediction E[noise | x_t] = -sqrt(1 - alpha_bar) score_t(x_t), as a
+        denoiser (x_t (B, ...), t (B,), cond=None).
+        """
+
         def exact(x_t, t, cond=None):
             eps = torch.empty_like(x_t)
             for k in t.unique().tolist():
-                if k < 0: raise ValueError("clean data (t = -1) has no noise to predict")
+                if k < 0:
+                    raise ValueError("clean data (t = -1) has no noise to predict")
                 here = t == k
-                eps[here] = (-(1 - schedule.alpha_bar[k].item()) ** 0.5 * self.marginal(schedule, k).score(x_t[here])).to(x_t.dtype)
+                eps[here] = (
+                    -((1 - schedule.alpha_bar[k].item()) ** 0.5)
+                    * self.marginal(schedule, k).score(x_t[here])
+                ).to(x_t.dtype)
             return eps
+
         return exact

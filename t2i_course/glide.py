@@ -16,7 +16,16 @@ from torch import nn, Tensor
 import torch.nn.functional as F
 from .clip import VisionTransformer, contrastive_loss, meaning
 from .diffusion import Schedule, at, q_sample, q_posterior, to_x0
-from .ddpm import Denoiser, TARGETS, ddim, decoder_nll, dpm_solver_pp_2m, predict_x0, step_indices, transitions
+from t2i_course.ddpm import (
+    Denoiser,
+    TARGETS,
+    ddim,
+    decoder_nll,
+    dpm_solver_pp_2m,
+    predict_x0,
+    step_indices,
+    transitions,
+)
 from .guidance import classifier_guidance, draw_times, drop_condition, spread_null
 from .networks.adm import ADMUNet, glide_config, glide_file, load_glide
 from .data.degrade import random_holes, soften
@@ -28,102 +37,187 @@ from .networks.unet import time_embedding
 
 # %% ../nbs/readings/06_glide.ipynb #c012
 class WordTower(nn.Module):
-    """GLIDE's text transformer (sec. 3.1; padding as in the released code): every place attends to every place, the last one is read as the summary.
+    """GLIDE's text transformer (sec. 3.1; padding as in the released code): every place attends
+    to every place, the last one is read as the summary.
 
-    ids: (B, length) int64, mask: (B, length) bool, True for words -> {"tokens": (B, length, dim), "vector": (B, dim), the last token's state}.
+    ids: (B, length) int64, mask: (B, length) bool, True for words -> {"tokens": (B, length,
+    dim), "vector": (B, dim), the last token's state}.
     """
-    def __init__(self, vocab_size: int, length: int = 32, dim: int = 96, depth: int = 3, heads: int = 3):
+
+    def __init__(
+        self, vocab_size: int, length: int = 32, dim: int = 96, depth: int = 3, heads: int = 3
+    ):
         super().__init__()
         self.length, self.words = length, nn.Embedding(vocab_size, dim)
-        self.places, self.padding = nn.Parameter(0.02 * torch.randn(length, dim)), nn.Parameter(0.02 * torch.randn(length, dim))
+        self.places, self.padding = nn.Parameter(0.02 * torch.randn(length, dim)), nn.Parameter(
+            0.02 * torch.randn(length, dim)
+        )
         self.tower = Transformer(dim, depth, heads)
         nn.init.normal_(self.words.weight, std=0.02)
 
     def forward(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        if ids.shape[1] != self.length: raise ValueError(f"this text tower reads exactly {self.length} places, got {ids.shape[1]}; use the model's own encode")
-        states = self.tower(torch.where(mask[..., None], self.words(ids) + self.places, self.padding))
+        if ids.shape[1] != self.length:
+            raise ValueError(
+                f"this text tower reads exactly {self.length} places, got {ids.shape[1]}; use"
+                " the model's own encode"
+            )
+        states = self.tower(
+            torch.where(mask[..., None], self.words(ids) + self.places, self.padding)
+        )
         return {"tokens": states, "vector": states[:, -1]}
 
 # %% ../nbs/readings/06_glide.ipynb #c023
 def learned_variance(v: Tensor, beta: Tensor, beta_tilde: Tensor) -> Tensor:
-    """sigma^2 between its two bounds (Improved DDPM, eq. 15): exp(w log beta + (1 - w) log beta_tilde) with w = (v + 1) / 2, so v in [-1, 1]. Shapes broadcast."""
+    """sigma^2 between its two bounds (Improved DDPM, eq. 15): exp(w log beta + (1 - w) log
+    beta_tilde) with w = (v + 1) / 2, so v in [-1, 1]. Shapes broadcast.
+    """
     w = (v + 1) / 2
     return torch.exp(w * beta.log() + (1 - w) * beta_tilde.log())
 
 # %% ../nbs/readings/06_glide.ipynb #c028
-def hybrid_loss(network: Denoiser, schedule: Schedule, x_0: Tensor, cond=None, kind: str = "eps", t: Tensor | None = None, noise: Tensor | None = None,
-                weight: Tensor | None = None, most: float = math.inf) -> dict[str, Tensor]:
-    """L_hybrid = L_simple + 0.001 L_vlb (Improved DDPM, eq. 16) for a network that predicts `kind` and, in as many channels again, v of the variance.
+def hybrid_loss(
+    network: Denoiser,
+    schedule: Schedule,
+    x_0: Tensor,
+    cond=None,
+    kind: str = "eps",
+    t: Tensor | None = None,
+    noise: Tensor | None = None,
+    weight: Tensor | None = None,
+    most: float = math.inf,
+) -> dict[str, Tensor]:
+    """L_hybrid = L_simple + 0.001 L_vlb (Improved DDPM, eq. 16) for a network that predicts
+    `kind` and, in as many channels again, v of the variance.
 
-    x_0: (B, C, H, W) in [-1, 1]; t, noise: drawn when not given; weight: (T,), of L_simple. Returns {"loss", "simple", "vlb"}, each (B,); vlb is one term in bits a
-    dimension. The bound teaches the variance alone: the prediction enters it detached. Terms above `most` bits are cut off there and teach nothing.
+    x_0: (B, C, H, W) in [-1, 1]; t, noise: drawn when not given; weight: (T,), of L_simple.
+    Returns {"loss", "simple", "vlb"}, each (B,); vlb is one term in bits a dimension. The bound
+    teaches the variance alone: the prediction enters it detached. Terms above `most` bits are
+    cut off there and teach nothing.
     """
-    if kind not in TARGETS: raise ValueError(f"kind is one of {', '.join(TARGETS)}, not {kind!r}")
-    if not torch.isfinite(x_0).all(): raise ValueError("the batch holds NaN or infinity; check the pictures before training on them")
-    if t is None: t = torch.randint(0, schedule.T, (len(x_0),), device=x_0.device)
-    if noise is None: noise = torch.randn_like(x_0)
+    if kind not in TARGETS:
+        raise ValueError(f"kind is one of {', '.join(TARGETS)}, not {kind!r}")
+    if not torch.isfinite(x_0).all():
+        raise ValueError(
+            "the batch holds NaN or infinity; check the pictures before training on them"
+        )
+    if t is None:
+        t = torch.randint(0, schedule.T, (len(x_0),), device=x_0.device)
+    if noise is None:
+        noise = torch.randn_like(x_0)
     x_t = q_sample(schedule, x_0, t, noise)
     output = network(x_t, t, cond).float()
-    if output.shape[1] != 2 * x_0.shape[1]: raise ValueError(f"the network must give {2 * x_0.shape[1]} channels, prediction and variance, and gives {output.shape[1]}")
+    if output.shape[1] != 2 * x_0.shape[1]:
+        raise ValueError(
+            f"the network must give {2 * x_0.shape[1]} channels, prediction and variance, and"
+            f" gives {output.shape[1]}"
+        )
     prediction, v = output.chunk(2, dim=1)
-    simple = (prediction - TARGETS[kind](schedule, x_0, x_t, t, noise)).square().flatten(1).mean(1)
-    if weight is not None: simple = simple * weight.to(simple)[t]
+    simple = (
+        (prediction - TARGETS[kind](schedule, x_0, x_t, t, noise)).square().flatten(1).mean(1)
+    )
+    if weight is not None:
+        simple = simple * weight.to(simple)[t]
 
     true_mean, _ = q_posterior(schedule, x_0, x_t, t)
     mean, _ = q_posterior(schedule, to_x0(schedule, x_t, t, prediction.detach(), kind), x_t, t)
-    beta_tilde = at(torch.cat([schedule.posterior_variance[1:2], schedule.posterior_variance[1:]]), t, x_t)       # at t = 0 it would be zero
+    beta_tilde = at(
+        torch.cat([schedule.posterior_variance[1:2], schedule.posterior_variance[1:]]), t, x_t
+    )  # at t = 0 it would be zero
     sigma2 = learned_variance(v, at(schedule.beta, t, x_t), beta_tilde)
     ratio = beta_tilde / sigma2
     terms = ((true_mean - mean) ** 2 / sigma2 + ratio - 1 - ratio.log()) / 2
     terms = torch.where((t == 0).reshape(-1, 1, 1, 1), decoder_nll(x_0, mean, sigma2), terms)
     vlb = terms.flatten(1).mean(1) / math.log(2)
-    return {"loss": simple + schedule.T / 1000 * vlb.clamp(max=most), "simple": simple.detach(), "vlb": vlb.detach()}
+    return {
+        "loss": simple + schedule.T / 1000 * vlb.clamp(max=most),
+        "simple": simple.detach(),
+        "vlb": vlb.detach(),
+    }
 
 # %% ../nbs/readings/06_glide.ipynb #c034
-def ancestral_learned(network: Denoiser, schedule: Schedule, x_T: Tensor, cond=None, *, kind: str = "eps", num_steps: int = 100, times: list[int] | None = None,
-                      generator: torch.Generator | None = None, clip: bool = True) -> Iterator[Step]:
-    """Ancestral sampling with the learned variance (Improved DDPM, sec. 3.1 and 4). network: (x_t, t, cond) -> (B, 2C, H, W), prediction and v. x_T: (B, C, H, W)."""
+def ancestral_learned(
+    network: Denoiser,
+    schedule: Schedule,
+    x_T: Tensor,
+    cond=None,
+    *,
+    kind: str = "eps",
+    num_steps: int = 100,
+    times: list[int] | None = None,
+    generator: torch.Generator | None = None,
+    clip: bool = True,
+) -> Iterator[Step]:
+    """Ancestral sampling with the learned variance (Improved DDPM, sec. 3.1 and 4). network:
+    (x_t, t, cond) -> (B, 2C, H, W), prediction and v. x_T: (B, C, H, W).
+    """
     steps, x = transitions(schedule, num_steps, times), x_T
     for i, (t, s, a, a_prev) in enumerate(steps):
         half = {}
+
         def prediction(x_t, t, cond):
             p, half["v"] = network(x_t, t, cond).chunk(2, dim=1)
             return p
+
         x0_hat = predict_x0(prediction, schedule, x, t, cond, kind, clip)
         alpha, beta = a / a_prev, 1 - a / a_prev
         x = a_prev**0.5 * beta / (1 - a) * x0_hat + alpha**0.5 * (1 - a_prev) / (1 - a) * x
         if s >= 0:
-            bounds = torch.tensor([beta, beta * (1 - a_prev) / (1 - a)], dtype=x.dtype, device=x.device)
+            bounds = torch.tensor(
+                [beta, beta * (1 - a_prev) / (1 - a)], dtype=x.dtype, device=x.device
+            )
             sigma2 = learned_variance(half["v"].to(x.dtype), *bounds)
-            x = x + sigma2.sqrt() * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+            x = x + sigma2.sqrt() * torch.randn(
+                x.shape, generator=generator, device=x.device, dtype=x.dtype
+            )
         yield Step(i, len(steps), s, x, x0_hat)
 
 # %% ../nbs/readings/06_glide.ipynb #c042
 def prediction_of(network: Denoiser) -> Denoiser:
-    """A network without its variance channels: a denoiser as the samplers of reading 2 take it."""
+    """A network without its variance channels: a denoiser as the samplers of reading 2 take it.
+    """
     return lambda x_t, t, cond=None: network(x_t, t, cond).chunk(2, dim=1)[0]
 
-def guided_prediction(network: Denoiser, scale: float, null_cond: dict[str, Tensor]) -> Denoiser:
-    """Classifier-free guidance of the prediction; the variance stays the conditional one, as in the released code. (x_t, t, cond) -> (B, 2C, H, W)."""
-    if scale == 1: return network
+
+def guided_prediction(
+    network: Denoiser, scale: float, null_cond: dict[str, Tensor]
+) -> Denoiser:
+    """Classifier-free guidance of the prediction; the variance stays the conditional one, as in
+    the released code. (x_t, t, cond) -> (B, 2C, H, W).
+    """
+    if scale == 1:
+        return network
+
     def guided(x_t, t, cond):
         null = spread_null(cond, null_cond)
         both = {k: torch.cat([cond[k], null[k]]) for k in cond}
         with_cond, without = network(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
         (p, v), (p_null, _) = with_cond.chunk(2, dim=1), without.chunk(2, dim=1)
         return torch.cat([p_null + scale * (p - p_null), v], dim=1)
+
     return guided
 
-def holding(network: Denoiser, schedule: Schedule, kind: str, picture: Tensor, keep: Tensor) -> Denoiser:
-    """A network that predicts x0, and predicts the known picture where keep is 1: (x_t, t, cond) -> (B, 2C, H, W). picture: (B, 3, H, W), keep: (B, 1, H, W)."""
+
+def holding(
+    network: Denoiser, schedule: Schedule, kind: str, picture: Tensor, keep: Tensor
+) -> Denoiser:
+    """A network that predicts x0, and predicts the known picture where keep is 1: (x_t, t,
+    cond) -> (B, 2C, H, W). picture: (B, 3, H, W), keep: (B, 1, H, W).
+    """
+
     def held(x_t, t, cond):
         prediction, v = network(x_t, t, cond).chunk(2, dim=1)
-        return torch.cat([torch.lerp(to_x0(schedule, x_t, t, prediction, kind), picture, keep), v], dim=1)
+        return torch.cat(
+            [torch.lerp(to_x0(schedule, x_t, t, prediction, kind), picture, keep), v], dim=1
+        )
+
     return held
 
 # %% ../nbs/readings/06_glide.ipynb #c045
 class NoisyEyes(VisionTransformer):
-    """CLIP's image tower for noised pictures: the time takes the place of the class token, as in GLIDE's noised CLIP. x_t: (B, 3, H, W), t: (B,) -> (B, embed)."""
+    """CLIP's image tower for noised pictures: the time takes the place of the class token, as
+    in GLIDE's noised CLIP. x_t: (B, 3, H, W), t: (B,) -> (B, embed).
+    """
+
     def tokens(self, x: tuple[Tensor, Tensor]) -> Tensor:
         x_t, t = x
         patches = self.patches(x_t).flatten(2).transpose(1, 2)
@@ -133,12 +227,27 @@ class NoisyEyes(VisionTransformer):
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         return self.project(self.tower(self.tokens((x_t, t)))[:, 0])
 
+
 class NoisyCLIP(nn.Module):
-    """A CLIP that sees noised pictures: `NoisyEyes` beside a head on a caption's vector. forward: x_t, t, vector (B, text_dim) -> logit (B,) of pair i with i."""
-    def __init__(self, size: int = 32, text_dim: int = 96, patch: int = 4, dim: int = 96, depth: int = 3, heads: int = 3, embed: int = 96):
+    """A CLIP that sees noised pictures: `NoisyEyes` beside a head on a caption's vector.
+    forward: x_t, t, vector (B, text_dim) -> logit (B,) of pair i with i.
+    """
+
+    def __init__(
+        self,
+        size: int = 32,
+        text_dim: int = 96,
+        patch: int = 4,
+        dim: int = 96,
+        depth: int = 3,
+        heads: int = 3,
+        embed: int = 96,
+    ):
         super().__init__()
         self.image = NoisyEyes(size, patch, dim, depth, heads, embed, activation="gelu")
-        self.text = nn.Sequential(nn.Linear(text_dim, 2 * embed), nn.GELU(), nn.Linear(2 * embed, embed))
+        self.text = nn.Sequential(
+            nn.Linear(text_dim, 2 * embed), nn.GELU(), nn.Linear(2 * embed, embed)
+        )
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
     @property
@@ -148,7 +257,9 @@ class NoisyCLIP(nn.Module):
 
     def features(self, x_t: Tensor, t: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors of noised pictures and of captions, both (B, embed)."""
-        return F.normalize(self.image(x_t, t).float(), dim=-1), F.normalize(self.text(vector).float(), dim=-1)
+        return F.normalize(self.image(x_t, t).float(), dim=-1), F.normalize(
+            self.text(vector).float(), dim=-1
+        )
 
     def forward(self, x_t: Tensor, t: Tensor, vector: Tensor) -> Tensor:
         image, text = self.features(x_t, t, vector)
@@ -156,244 +267,794 @@ class NoisyCLIP(nn.Module):
 
 # %% ../nbs/readings/06_glide.ipynb #c048
 def uneven_times(T: int = 1000, counts: tuple[int, ...] = (10, 10, 3, 2, 2)) -> list[int]:
-    """Falling time indices, counts[k] of them even over the k-th equal part of 0 .. T-1, cleanest first: GLIDE's 27 ("fast27" of its code, which takes the first two indices late)."""
+    """Falling time indices, counts[k] of them even over the k-th equal part of 0 .. T-1,
+    cleanest first: GLIDE's 27 ("fast27" of its code, which takes the first two indices
+    late).
+    """
     edges = [k * T // len(counts) for k in range(len(counts) + 1)]
     for k, (low, high) in enumerate(zip(edges, edges[1:])):
-        if not 1 <= counts[k] <= high - low: raise ValueError(f"part {k} has {high - low} times and was to give {counts[k]}; change counts or T")
-    times = [low + round(i * (high - low - 1) / max(1, n - 1)) for low, high, n in zip(edges, edges[1:], counts) for i in range(n)]
+        if not 1 <= counts[k] <= high - low:
+            raise ValueError(
+                f"part {k} has {high - low} times and was to give {counts[k]}; change counts"
+                " or T"
+            )
+    times = [
+        low + round(i * (high - low - 1) / max(1, n - 1))
+        for low, high, n in zip(edges, edges[1:], counts)
+        for i in range(n)
+    ]
     return sorted(set(times) - {T - 1} | {max(0, T - 3)}, reverse=True)
 
 # %% ../nbs/readings/06_glide.ipynb #c056
 class _Networks(TextToImage):
     """GLIDE's networks and how they are fed; the arguments are those of GLIDE."""
-    def __init__(self, tokenizer: str, text: dict, base: dict, upsampler: dict, up_text: dict | None = None, clip: dict | None = None, guess: dict | None = None, base_size: int = 32,
-                 image_size: int = 64, kind: str = "x0", p_null: float = 0.2, time_shift: float = 3.0, crop: int = 32, guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++"):
+
+    def __init__(
+        self,
+        tokenizer: str,
+        text: dict,
+        base: dict,
+        upsampler: dict,
+        up_text: dict | None = None,
+        clip: dict | None = None,
+        guess: dict | None = None,
+        base_size: int = 32,
+        image_size: int = 64,
+        kind: str = "x0",
+        p_null: float = 0.2,
+        time_shift: float = 3.0,
+        crop: int = 32,
+        guidance: float = 3.0,
+        num_steps: int = 30,
+        sampler: str = "dpm++",
+    ):
         super().__init__()
-        self.config = dict(tokenizer=tokenizer, text=text, base=base, upsampler=upsampler, up_text=up_text, clip=clip, guess=guess, base_size=base_size, image_size=image_size,
-                           kind=kind, p_null=p_null, time_shift=time_shift, crop=crop, guidance=guidance, num_steps=num_steps, sampler=sampler)
-        self.base_size, self.image_size, self.kind, self.p_null, self.time_shift, self.crop = base_size, image_size, kind, p_null, time_shift, crop
-        self.guidance, self.num_steps, self.sampler, self.tokenizer = guidance, num_steps, sampler, Tokenizer.from_str(tokenizer)
+        self.config = dict(
+            tokenizer=tokenizer,
+            text=text,
+            base=base,
+            upsampler=upsampler,
+            up_text=up_text,
+            clip=clip,
+            guess=guess,
+            base_size=base_size,
+            image_size=image_size,
+            kind=kind,
+            p_null=p_null,
+            time_shift=time_shift,
+            crop=crop,
+            guidance=guidance,
+            num_steps=num_steps,
+            sampler=sampler,
+        )
+        self.base_size, self.image_size, self.kind, self.p_null, self.time_shift, self.crop = (
+            base_size,
+            image_size,
+            kind,
+            p_null,
+            time_shift,
+            crop,
+        )
+        self.guidance, self.num_steps, self.sampler, self.tokenizer = (
+            guidance,
+            num_steps,
+            sampler,
+            Tokenizer.from_str(tokenizer),
+        )
         self.text = WordTower(**({"vocab_size": len(self.tokenizer)} | text))
         dim = self.text.words.embedding_dim
-        self.up_text = WordTower(**({"vocab_size": len(self.tokenizer)} | up_text)) if up_text else None
+        self.up_text = (
+            WordTower(**({"vocab_size": len(self.tokenizer)} | up_text)) if up_text else None
+        )
         up_dim = self.up_text.words.embedding_dim if up_text else dim
-        self.base, self.upsampler = ADMUNet(vector_dim=dim, token_dim=dim, **base), ADMUNet(vector_dim=up_dim, token_dim=up_dim, **upsampler)
-        self.guess = FirstGuess(**({"side": base_size // 4, "channels": 3, "dim": dim, "patch": 4} | guess)) if guess is not None else None
-        nn.init.zeros_(self.base.first.weight.data[:, 3 * self.base.patch**2:])       # what else it may be told is not heard before it is trained (sec. 3.3)
+        self.base, self.upsampler = ADMUNet(vector_dim=dim, token_dim=dim, **base), ADMUNet(
+            vector_dim=up_dim, token_dim=up_dim, **upsampler
+        )
+        self.guess = (
+            FirstGuess(
+                **({"side": base_size // 4, "channels": 3, "dim": dim, "patch": 4} | guess)
+            )
+            if guess is not None
+            else None
+        )
+        nn.init.zeros_(
+            self.base.first.weight.data[:, 3 * self.base.patch**2 :]
+        )  # what else it may be told is not heard before it is trained (sec. 3.3)
         self.clip = NoisyCLIP(base_size, dim, **clip) if clip is not None else None
         self.schedule, self.up_schedule = Schedule.cosine(), Schedule.linear()
 
     def encode(self, captions: list[str]) -> dict[str, Tensor]:
-        """Captions to {"ids": (B, length), "mask": (B, length)}, True for words. The empty caption, all padding, is the null condition."""
-        if isinstance(captions, str): raise ValueError("encode takes a list of captions; put the caption in a list: [caption]")
-        rows, length = [e.ids for e in self.tokenizer.bpe.encode_batch(list(captions), add_special_tokens=False)], self.text.length
+        """Captions to {"ids": (B, length), "mask": (B, length)}, True for words.
+
+        The empty caption, all padding, is the null condition.
+        """
+        if isinstance(captions, str):
+            raise ValueError(
+                "encode takes a list of captions; put the caption in a list: [caption]"
+            )
+        rows, length = [
+            e.ids
+            for e in self.tokenizer.bpe.encode_batch(list(captions), add_special_tokens=False)
+        ], self.text.length
         for row, caption in zip(rows, captions):
-            if len(row) > length - 1: raise ValueError(f"the prompt has {len(row)} tokens and the model reads {length - 1}; shorten it: {caption[:60]!r}...")
-        ids = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=self.device)
-        return {"ids": ids, "mask": torch.arange(length, device=self.device) < torch.tensor([[len(row)] for row in rows], device=self.device)}
+            if len(row) > length - 1:
+                raise ValueError(
+                    f"the prompt has {len(row)} tokens and the model reads {length - 1};"
+                    f" shorten it: {caption[:60]!r}..."
+                )
+        ids = torch.tensor(
+            [row + [0] * (length - len(row)) for row in rows], device=self.device
+        )
+        return {
+            "ids": ids,
+            "mask": (
+                torch.arange(length, device=self.device)
+                < torch.tensor([[len(row)] for row in rows], device=self.device)
+            ),
+        }
 
     def shrink(self, images: Tensor) -> Tensor:
-        """Pictures at the base's size, by the mean over areas. (B, C, H, W) -> (B, C, base_size, base_size)."""
-        return images if images.shape[-1] == self.base_size else F.interpolate(images, (self.base_size,) * 2, mode="area")
+        """Pictures at the base's size, by the mean over areas.
+
+        (B, C, H, W) -> (B, C, base_size, base_size).
+        """
+        return (
+            images
+            if images.shape[-1] == self.base_size
+            else F.interpolate(images, (self.base_size,) * 2, mode="area")
+        )
 
     def read(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """What the base is told: its tower's states and vector and, where there is one, the first guess (B, 3, h, w) they give. ids, mask: of `encode`."""
+        """What the base is told: its tower's states and vector and, where there is one, the
+        first guess (B, 3, h, w) they give. ids, mask: of `encode`.
+        """
         words = self.text(ids, mask)
         return words if self.guess is None else words | {"guess": self.guess(**words)}
 
     def at_base(self, hint: Tensor | None = None) -> Denoiser:
-        """The base network, (x_t, t, cond) -> (B, 6, h, w); beside x_t the hint and the first guess. hint: (B, 4, h, w) what is known of the picture, and where; None: nothing."""
-        extra = self.base.first.in_channels // self.base.patch**2 - (3 if self.guess is None else 6)
-        if hint is not None and extra != 4: raise ValueError("this base model was not trained to inpaint; load the inpainting one")
+        """The base network, (x_t, t, cond) -> (B, 6, h, w); beside x_t the hint and the first
+        guess. hint: (B, 4, h, w) what is known of the picture, and where; None: nothing.
+        """
+        extra = self.base.first.in_channels // self.base.patch**2 - (
+            3 if self.guess is None else 6
+        )
+        if hint is not None and extra != 4:
+            raise ValueError(
+                "this base model was not trained to inpaint; load the inpainting one"
+            )
+
         def network(x_t, t, cond):
-            known = x_t.new_zeros(len(x_t), extra, *x_t.shape[2:]) if hint is None else hint.repeat(len(x_t) // len(hint), 1, 1, 1).to(x_t)
-            return self.base(torch.cat([x_t, known, cond.get("guess", x_t[:, :0]).to(x_t)], 1), t, cond["vector"], cond["tokens"])
+            known = (
+                x_t.new_zeros(len(x_t), extra, *x_t.shape[2:])
+                if hint is None
+                else hint.repeat(len(x_t) // len(hint), 1, 1, 1).to(x_t)
+            )
+            return self.base(
+                torch.cat([x_t, known, cond.get("guess", x_t[:, :0]).to(x_t)], 1),
+                t,
+                cond["vector"],
+                cond["tokens"],
+            )
+
         return network
 
     def at_upsampler(self, low: Tensor, hint: Tensor | None = None) -> Denoiser:
-        """The upsampler for low-resolution pictures (B, 3, h, w), enlarged bilinearly and joined as channels: (x_t, t, cond) -> (B, 6, H, W). hint: as in `at_base`."""
+        """The upsampler for low-resolution pictures (B, 3, h, w), enlarged bilinearly and
+        joined as channels: (x_t, t, cond) -> (B, 6, H, W). hint: as in `at_base`.
+        """
         extra = self.upsampler.first.in_channels // self.upsampler.patch**2 - 6
+
         def network(x_t, t, cond):
-            enlarged = F.interpolate(low.to(x_t), x_t.shape[-2:], mode="bilinear", align_corners=False)
-            known = x_t.new_zeros(len(x_t), extra, *x_t.shape[2:]) if hint is None else hint[:, :extra].to(x_t)
-            return self.upsampler(torch.cat([x_t, known, enlarged], 1), t, cond["vector"], cond["tokens"])
+            enlarged = F.interpolate(
+                low.to(x_t), x_t.shape[-2:], mode="bilinear", align_corners=False
+            )
+            known = (
+                x_t.new_zeros(len(x_t), extra, *x_t.shape[2:])
+                if hint is None
+                else hint[:, :extra].to(x_t)
+            )
+            return self.upsampler(
+                torch.cat([x_t, known, enlarged], 1), t, cond["vector"], cond["tokens"]
+            )
+
         return network
 
 # %% ../nbs/readings/06_glide.ipynb #c058
 class _Losses(_Networks):
     """The losses of GLIDE's stages."""
-    def _loss(self, network: Denoiser, schedule: Schedule, x_0: Tensor, captions: list[str], read: Callable, shift: float, learn: bool) -> dict[str, Tensor]:
-        """Mean L_hybrid with a share p_null of the captions emptied; x0's error is weighted by min(SNR + 1, 5). learn: whether the reader learns along."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and learn): cond = read(**drop_condition(self.encode(captions), self.encode([""]), self.p_null))
+
+    def _loss(
+        self,
+        network: Denoiser,
+        schedule: Schedule,
+        x_0: Tensor,
+        captions: list[str],
+        read: Callable,
+        shift: float,
+        learn: bool,
+    ) -> dict[str, Tensor]:
+        """Mean L_hybrid with a share p_null of the captions emptied; x0's error is weighted by
+        min(SNR + 1, 5). learn: whether the reader learns along.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learn):
+            cond = read(**drop_condition(self.encode(captions), self.encode([""]), self.p_null))
         t = draw_times(len(x_0), schedule.T, shift, x_0.device)
-        steady = dict(weight=(schedule.snr + 1).clamp(max=5), most=0.25) if self.kind == "x0" else {}
-        return {k: v.mean() for k, v in hybrid_loss(network, schedule, x_0, cond, self.kind, t, **steady).items()}
+        steady = (
+            dict(weight=(schedule.snr + 1).clamp(max=5), most=0.25) if self.kind == "x0" else {}
+        )
+        return {
+            k: v.mean()
+            for k, v in hybrid_loss(
+                network, schedule, x_0, cond, self.kind, t, **steady
+            ).items()
+        }
 
     def guess_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Mean square error of the first guess (networks.text), whose best is E[x_0 | caption]. batch: as in `base_loss`."""
-        guess = self.read(**drop_condition(self.encode(batch["caption"]), self.encode([""]), self.p_null))["guess"]
+        """Mean square error of the first guess (networks.text), whose best is E[x_0 | caption].
+        batch: as in `base_loss`.
+        """
+        guess = self.read(
+            **drop_condition(self.encode(batch["caption"]), self.encode([""]), self.p_null)
+        )["guess"]
         return {"loss": F.mse_loss(guess.float(), self.shrink(batch["image"]))}
 
     def base_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Loss of the base on pictures of any size, shrunk to its own. batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings}."""
-        return self._loss(self.at_base(), self.schedule, self.shrink(batch["image"]), batch["caption"], self.read, self.time_shift, learn=self.guess is None)
+        """Loss of the base on pictures of any size, shrunk to its own. batch: {"image": (B, 3,
+        H, W) in [-1, 1], "caption": B strings}.
+        """
+        return self._loss(
+            self.at_base(),
+            self.schedule,
+            self.shrink(batch["image"]),
+            batch["caption"],
+            self.read,
+            self.time_shift,
+            learn=self.guess is None,
+        )
 
     def inpaint_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Loss of the base that is shown what is left of a picture with holes (GLIDE, sec. 3.3). batch: as in `base_loss`."""
+        """Loss of the base that is shown what is left of a picture with holes (GLIDE, sec.
+        3.3). batch: as in `base_loss`.
+        """
         x_0 = self.shrink(batch["image"])
         keep = random_holes(len(x_0), self.base_size, x_0.device)
-        return self._loss(self.at_base(torch.cat([x_0 * keep, keep], 1)), self.schedule, x_0, batch["caption"], self.read, self.time_shift, learn=self.guess is None)
+        return self._loss(
+            self.at_base(torch.cat([x_0 * keep, keep], 1)),
+            self.schedule,
+            x_0,
+            batch["caption"],
+            self.read,
+            self.time_shift,
+            learn=self.guess is None,
+        )
 
     def upsampler_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Loss of the upsampler on random crops (of even position) of pictures of `image_size` pixels. batch: as in `base_loss`."""
+        """Loss of the upsampler on random crops (of even position) of pictures of `image_size`
+        pixels. batch: as in `base_loss`.
+        """
         high = batch["image"]
-        if high.shape[-1] != self.image_size: raise ValueError(f"the upsampler is trained on pictures of {self.image_size} pixels, got {high.shape[-1]}; make the data at that size")
-        low, factor, side = soften(self.shrink(high)), self.image_size // self.base_size, self.crop
+        if high.shape[-1] != self.image_size:
+            raise ValueError(
+                f"the upsampler is trained on pictures of {self.image_size} pixels, got"
+                f" {high.shape[-1]}; make the data at that size"
+            )
+        low, factor, side = (
+            soften(self.shrink(high)),
+            self.image_size // self.base_size,
+            self.crop,
+        )
         places = self.image_size // factor - side // factor + 1
         corners = (torch.randint(places, (len(high), 2)) * factor).tolist()
-        cut = lambda x, f: torch.stack([p[:, r // f:(r + side) // f, c // f:(c + side) // f] for p, (r, c) in zip(x, corners)])
-        return self._loss(self.at_upsampler(cut(low, factor)), self.up_schedule, cut(high, 1), batch["caption"], self.up_text or self.text, 1.0, learn=self.up_text is not None)
+        cut = lambda x, f: torch.stack(
+            [
+                p[:, r // f : (r + side) // f, c // f : (c + side) // f]
+                for p, (r, c) in zip(x, corners)
+            ]
+        )
+        return self._loss(
+            self.at_upsampler(cut(low, factor)),
+            self.up_schedule,
+            cut(high, 1),
+            batch["caption"],
+            self.up_text or self.text,
+            1.0,
+            learn=self.up_text is not None,
+        )
 
     def clip_loss(self, batch: dict) -> dict[str, Tensor]:
-        """CLIP's contrastive loss on noised pictures (GLIDE, sec. 3.4), times drawn evenly. batch: as in `base_loss`."""
+        """CLIP's contrastive loss on noised pictures (GLIDE, sec. 3.4), times drawn evenly.
+        batch: as in `base_loss`.
+        """
         x_0, captions = self.shrink(batch["image"]), batch["caption"]
-        with torch.no_grad(): vector = self.text(**self.encode(captions))["vector"]
+        with torch.no_grad():
+            vector = self.text(**self.encode(captions))["vector"]
         t = draw_times(len(x_0), self.schedule.T, 1.0, x_0.device)
-        image, text = self.clip.features(q_sample(self.schedule, x_0, t, torch.randn_like(x_0)), t, vector)
+        image, text = self.clip.features(
+            q_sample(self.schedule, x_0, t, torch.randn_like(x_0)), t, vector
+        )
         keys = torch.tensor([meaning(c) for c in captions], device=x_0.device)
-        with torch.autocast(x_0.device.type, enabled=False): loss, accuracy = contrastive_loss(image, text, self.clip.scale, keys)
+        with torch.autocast(x_0.device.type, enabled=False):
+            loss, accuracy = contrastive_loss(image, text, self.clip.scale, keys)
         return {"loss": loss, "accuracy": accuracy}
 
 # %% ../nbs/readings/06_glide.ipynb #c060
 SAMPLERS = {"ddim": ddim, "dpm++": dpm_solver_pp_2m}
 
-class GLIDE(_Losses):
-    """Text-guided diffusion with an upsampler, inpainting and CLIP guidance (Nichol et al. 2021).
 
-    config: `tokenizer` (JSON text), `text` (arguments of WordTower), `base` and `upsampler` (of ADMUNet), `up_text` (WordTower of the upsampler, None: the base's is
-    shared), `clip` (of NoisyCLIP, None: none), `guess` (of FirstGuess, None: none), `base_size` and `image_size` (pixels), `kind` (what both networks predict), `p_null` (share of captions emptied),
-    `time_shift` (how far the base's training leans to noisy times), `crop` (side that the upsampler is trained on), `guidance`, `num_steps`, `sampler`: defaults for drawing.
+class GLIDE(_Losses):
+    """Text-guided diffusion with an upsampler, inpainting and CLIP guidance (Nichol et al.
+    2021).
+
+    config: `tokenizer` (JSON text), `text` (arguments of WordTower), `base` and `upsampler` (of
+    ADMUNet), `up_text` (WordTower of the upsampler, None: the base's is shared), `clip` (of
+    NoisyCLIP, None: none), `guess` (of FirstGuess, None: none), `base_size` and `image_size`
+    (pixels), `kind` (what both networks predict), `p_null` (share of captions emptied),
+    `time_shift` (how far the base's training leans to noisy times), `crop` (side that the
+    upsampler is trained on), `guidance`, `num_steps`, `sampler`: defaults for drawing.
     """
-    RECIPES = {"gpu": {"text": Recipe(steps=6_000, batch_size=1024, lr=3e-3, optimizer="muon", warmup=100, decay=2_000, ema=0.99, precision="bf16", save_every=2_000),
-                       "base": Recipe(steps=30_000, batch_size=512, lr=1.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
-                       "upsampler": Recipe(steps=8_000, batch_size=256, lr=1.5e-3, optimizer="muon", warmup=200, decay=6_000, ema=0.999, precision="bf16", compile=True, save_every=1_000),
-                       "inpaint": Recipe(steps=6_000, batch_size=512, lr=7e-4, optimizer="muon", warmup=200, decay=5_000, ema=0.999, precision="bf16", compile=True, save_every=1_000),
-                       "noisy_clip": Recipe(steps=6_000, batch_size=1024, lr=1.5e-3, optimizer="muon", warmup=200, decay=5_000, ema=0.999, precision="bf16", save_every=1_000)},
-               "cpu": {"text": Recipe(steps=1_400, batch_size=128, lr=3e-3, optimizer="muon", warmup=50, decay=420, ema=0.99, precision="bf16", save_every=200),
-                       "base": Recipe(steps=3_200, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=100, decay=2_200, ema=0.997, precision="bf16", save_every=200),
-                       "upsampler": Recipe(steps=1_400, batch_size=48, lr=1.5e-3, optimizer="muon", warmup=50, decay=1_100, ema=0.99, precision="bf16", save_every=200),
-                       "inpaint": Recipe(steps=600, batch_size=48, lr=7e-4, optimizer="muon", warmup=50, decay=500, ema=0.99, precision="bf16", save_every=100),
-                       "noisy_clip": Recipe(steps=1_000, batch_size=256, lr=1.5e-3, optimizer="muon", warmup=50, decay=800, ema=0.99, precision="bf16", save_every=200)}}
+
+    RECIPES = {
+        "gpu": {
+            "text": Recipe(
+                steps=6_000,
+                batch_size=1024,
+                lr=3e-3,
+                optimizer="muon",
+                warmup=100,
+                decay=2_000,
+                ema=0.99,
+                precision="bf16",
+                save_every=2_000,
+            ),
+            "base": Recipe(
+                steps=30_000,
+                batch_size=512,
+                lr=1.5e-3,
+                optimizer="muon",
+                warmup=500,
+                decay=20_000,
+                ema=0.9995,
+                precision="bf16",
+                compile=True,
+                save_every=2_000,
+            ),
+            "upsampler": Recipe(
+                steps=8_000,
+                batch_size=256,
+                lr=1.5e-3,
+                optimizer="muon",
+                warmup=200,
+                decay=6_000,
+                ema=0.999,
+                precision="bf16",
+                compile=True,
+                save_every=1_000,
+            ),
+            "inpaint": Recipe(
+                steps=6_000,
+                batch_size=512,
+                lr=7e-4,
+                optimizer="muon",
+                warmup=200,
+                decay=5_000,
+                ema=0.999,
+                precision="bf16",
+                compile=True,
+                save_every=1_000,
+            ),
+            "noisy_clip": Recipe(
+                steps=6_000,
+                batch_size=1024,
+                lr=1.5e-3,
+                optimizer="muon",
+                warmup=200,
+                decay=5_000,
+                ema=0.999,
+                precision="bf16",
+                save_every=1_000,
+            ),
+        },
+        "cpu": {
+            "text": Recipe(
+                steps=1_400,
+                batch_size=128,
+                lr=3e-3,
+                optimizer="muon",
+                warmup=50,
+                decay=420,
+                ema=0.99,
+                precision="bf16",
+                save_every=200,
+            ),
+            "base": Recipe(
+                steps=3_200,
+                batch_size=48,
+                lr=1.5e-3,
+                optimizer="muon",
+                warmup=100,
+                decay=2_200,
+                ema=0.997,
+                precision="bf16",
+                save_every=200,
+            ),
+            "upsampler": Recipe(
+                steps=1_400,
+                batch_size=48,
+                lr=1.5e-3,
+                optimizer="muon",
+                warmup=50,
+                decay=1_100,
+                ema=0.99,
+                precision="bf16",
+                save_every=200,
+            ),
+            "inpaint": Recipe(
+                steps=600,
+                batch_size=48,
+                lr=7e-4,
+                optimizer="muon",
+                warmup=50,
+                decay=500,
+                ema=0.99,
+                precision="bf16",
+                save_every=100,
+            ),
+            "noisy_clip": Recipe(
+                steps=1_000,
+                batch_size=256,
+                lr=1.5e-3,
+                optimizer="muon",
+                warmup=50,
+                decay=800,
+                ema=0.99,
+                precision="bf16",
+                save_every=200,
+            ),
+        },
+    }
 
     @classmethod
     def create(cls, captions: list[str], **config) -> "GLIDE":
-        """A new, untrained model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments."""
-        base = dict(in_channels=10, channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
-        upsampler = dict(in_channels=6, channels=32, multipliers=(1, 1.5), depth=1, attention=(), middle=False, patch=2, groups=16, emb_dim=64)
-        sizes = dict(text=dict(length=32, dim=96, depth=3, heads=3), base=base, upsampler=upsampler, clip=dict(patch=4, dim=80, depth=2, heads=5, embed=80), guess=dict(hidden=32))
+        """A new, untrained model of the shipped size, its tokenizer trained on these captions;
+        `config` overrides the constructor's arguments.
+        """
+        base = dict(
+            in_channels=10,
+            channels=64,
+            multipliers=(1, 1.25),
+            depth=1,
+            attention=(1,),
+            head_dim=16,
+            patch=2,
+            groups=16,
+            emb_dim=128,
+        )
+        upsampler = dict(
+            in_channels=6,
+            channels=32,
+            multipliers=(1, 1.5),
+            depth=1,
+            attention=(),
+            middle=False,
+            patch=2,
+            groups=16,
+            emb_dim=64,
+        )
+        sizes = dict(
+            text=dict(length=32, dim=96, depth=3, heads=3),
+            base=base,
+            upsampler=upsampler,
+            clip=dict(patch=4, dim=80, depth=2, heads=5, embed=80),
+            guess=dict(hidden=32),
+        )
         return cls(tokenizer=Tokenizer.from_captions(captions).to_str(), **(sizes | config))
 
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """The tower's first guess, the base (without a guess: with its tower), upsampler, the base once more with holes to fill, and the CLIP that sees noise."""
+        """The tower's first guess, the base (without a guess: with its tower), upsampler, the
+        base once more with holes to fill, and the CLIP that sees noise.
+        """
         together = lambda *parts: nn.ModuleList([p for p in parts if p is not None])
         base = together(self.text if self.guess is None else None, self.base)
-        first = {"text": Stage(together(self.text, self.guess), self.guess_loss)} if self.guess is not None else {}
-        then = {"base": Stage(base, self.base_loss), "upsampler": Stage(together(self.up_text, self.upsampler), self.upsampler_loss), "inpaint": Stage(base, self.inpaint_loss)}
-        return first | then | ({"noisy_clip": Stage(self.clip, self.clip_loss)} if self.clip is not None else {})
+        first = (
+            {"text": Stage(together(self.text, self.guess), self.guess_loss)}
+            if self.guess is not None
+            else {}
+        )
+        then = {
+            "base": Stage(base, self.base_loss),
+            "upsampler": Stage(together(self.up_text, self.upsampler), self.upsampler_loss),
+            "inpaint": Stage(base, self.inpaint_loss),
+        }
+        return (
+            first
+            | then
+            | (
+                {"noisy_clip": Stage(self.clip, self.clip_loss)}
+                if self.clip is not None
+                else {}
+            )
+        )
 
-    def _draw(self, prompts: list[str], generator: torch.Generator, guidance: float, num_steps: int, sampler: str, clip_guidance: float = 0.0, times: list[int] | None = None,
-              begin: Tensor | None = None, picture: Tensor | None = None, keep: Tensor | None = None) -> Iterator[Step]:
-        """All drawing: base, then upsampler, one sequence of steps. begin: (B, 3, h, w) at times[0]; picture (B, 3, H, W), keep (B, 1, H, W): what to leave as it is."""
+    def _draw(
+        self,
+        prompts: list[str],
+        generator: torch.Generator,
+        guidance: float,
+        num_steps: int,
+        sampler: str,
+        clip_guidance: float = 0.0,
+        times: list[int] | None = None,
+        begin: Tensor | None = None,
+        picture: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Iterator[Step]:
+        """All drawing: base, then upsampler, one sequence of steps. begin: (B, 3, h, w) at
+        times[0]; picture (B, 3, H, W), keep (B, 1, H, W): what to leave as it is.
+        """
         ids, kind, known = self.encode(prompts), self.kind, picture is not None
         cond, null, B = self.read(**ids), self.read(**self.encode([""])), len(prompts)
         randn = lambda size: torch.randn(B, 3, size, size, generator=generator).to(self.device)
-        low_keep = -F.max_pool2d(-keep, self.image_size // self.base_size) if known else None        # known only where all its pixels are
+        low_keep = (
+            -F.max_pool2d(-keep, self.image_size // self.base_size) if known else None
+        )  # known only where all its pixels are
         hint = torch.cat([self.shrink(picture) * low_keep, low_keep], 1) if known else None
         network = guided_prediction(self.at_base(hint), guidance, null)
-        if known: network, kind = holding(network, self.schedule, kind, self.shrink(picture), low_keep), "x0"
-        x_T, options = randn(self.base_size) if begin is None else begin, dict(num_steps=num_steps, times=times)
-        if sampler == "ddpm" and not clip_guidance: run = ancestral_learned(network, self.schedule, x_T, cond, kind=kind, generator=generator, **options)
+        if known:
+            network, kind = (
+                holding(network, self.schedule, kind, self.shrink(picture), low_keep),
+                "x0",
+            )
+        x_T, options = randn(self.base_size) if begin is None else begin, dict(
+            num_steps=num_steps, times=times
+        )
+        if sampler == "ddpm" and not clip_guidance:
+            run = ancestral_learned(
+                network, self.schedule, x_T, cond, kind=kind, generator=generator, **options
+            )
         else:
             denoiser = prediction_of(network)
             if clip_guidance:
-                log_prob = lambda x_t, t, cond: self.clip(x_t, t, cond["vector"]) * (self.schedule.alpha_bar[t] > 1e-3)   # in pure noise the push on x0 has no bound
-                denoiser, kind = classifier_guidance(denoiser, self.schedule, log_prob, clip_guidance, kind), "eps"
-            run = SAMPLERS["ddim" if sampler == "ddpm" else sampler](denoiser, self.schedule, x_T, cond, kind=kind, **options)
+                log_prob = lambda x_t, t, cond: self.clip(x_t, t, cond["vector"]) * (
+                    self.schedule.alpha_bar[t] > 1e-3
+                )  # in pure noise the push on x0 has no bound
+                denoiser, kind = (
+                    classifier_guidance(denoiser, self.schedule, log_prob, clip_guidance, kind),
+                    "eps",
+                )
+            run = SAMPLERS["ddim" if sampler == "ddpm" else sampler](
+                denoiser, self.schedule, x_T, cond, kind=kind, **options
+            )
         factor, up = self.image_size // self.base_size, uneven_times(self.up_schedule.T)
         for step in run:
-            yield Step(step.i, step.num_steps + len(up), step.t, *(x.repeat_interleave(factor, 2).repeat_interleave(factor, 3) for x in (step.x, step.x0_hat)))
-        yield from self._enlarge(step.x, ids, cond, randn(self.image_size), step.num_steps, picture, keep)
+            yield Step(
+                step.i,
+                step.num_steps + len(up),
+                step.t,
+                *(
+                    x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+                    for x in (step.x, step.x0_hat)
+                ),
+            )
+        yield from self._enlarge(
+            step.x, ids, cond, randn(self.image_size), step.num_steps, picture, keep
+        )
 
-    def _enlarge(self, low: Tensor, ids: dict, cond: dict, x_T: Tensor, before: int = 0, picture: Tensor | None = None, keep: Tensor | None = None) -> Iterator[Step]:
-        """The upsampler's steps, DDIM over `uneven_times`, counted on from `before`. low: (B, 3, h, w), x_T: (B, 3, H, W)."""
-        network, kind = self.at_upsampler(low.clamp(-1, 1), None if picture is None else torch.cat([picture * keep, keep], 1)), self.kind
-        if picture is not None: network, kind = holding(network, self.up_schedule, kind, picture, keep), "x0"
+    def _enlarge(
+        self,
+        low: Tensor,
+        ids: dict,
+        cond: dict,
+        x_T: Tensor,
+        before: int = 0,
+        picture: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Iterator[Step]:
+        """The upsampler's steps, DDIM over `uneven_times`, counted on from `before`. low: (B,
+        3, h, w), x_T: (B, 3, H, W).
+        """
+        network, kind = (
+            self.at_upsampler(
+                low.clamp(-1, 1),
+                None if picture is None else torch.cat([picture * keep, keep], 1),
+            ),
+            self.kind,
+        )
+        if picture is not None:
+            network, kind = holding(network, self.up_schedule, kind, picture, keep), "x0"
         cond = self.up_text(**ids) if self.up_text else cond
-        times = uneven_times(self.up_schedule.T)[:-1] + [10 if self.kind == "x0" else 0]          # trained for minutes, a network has hardly met t < 5: see "Break it"
-        for step in ddim(prediction_of(network), self.up_schedule, x_T, cond, kind=kind, times=times):
+        times = uneven_times(self.up_schedule.T)[:-1] + [
+            10 if self.kind == "x0" else 0
+        ]  # trained for minutes, a network has hardly met t < 5: see "Break it"
+        for step in ddim(
+            prediction_of(network), self.up_schedule, x_T, cond, kind=kind, times=times
+        ):
             yield Step(before + step.i, before + step.num_steps, step.t, step.x, step.x0_hat)
 
-    def _checked(self, guidance: float | None, num_steps: int | None, sampler: str | None, seed: int, clip_guidance: float = 0.0) -> dict:
-        """Drawing options with the defaults filled in, or a ValueError that says what is wrong."""
-        guidance, num_steps, sampler = self.guidance if guidance is None else guidance, self.num_steps if num_steps is None else num_steps, sampler or self.sampler
-        if sampler not in ("ddpm", *SAMPLERS): raise ValueError(f"unknown sampler {sampler!r}; choose one of ddpm, {', '.join(SAMPLERS)}")
+    def _checked(
+        self,
+        guidance: float | None,
+        num_steps: int | None,
+        sampler: str | None,
+        seed: int,
+        clip_guidance: float = 0.0,
+    ) -> dict:
+        """Drawing options with the defaults filled in, or a ValueError that says what is wrong.
+        """
+        guidance, num_steps, sampler = (
+            self.guidance if guidance is None else guidance,
+            self.num_steps if num_steps is None else num_steps,
+            sampler or self.sampler,
+        )
+        if sampler not in ("ddpm", *SAMPLERS):
+            raise ValueError(
+                f"unknown sampler {sampler!r}; choose one of ddpm, {', '.join(SAMPLERS)}"
+            )
         for value in (guidance, clip_guidance):
-            if not 0 <= value <= 30: raise ValueError(f"guidance must lie between 0 and 30, got {value}; 3 is a good start")
-        if clip_guidance and self.clip is None: raise ValueError("this model has no CLIP that sees noise; guide it without one: clip_guidance=0")
+            if not 0 <= value <= 30:
+                raise ValueError(
+                    f"guidance must lie between 0 and 30, got {value}; 3 is a good start"
+                )
+        if clip_guidance and self.clip is None:
+            raise ValueError(
+                "this model has no CLIP that sees noise; guide it without one: clip_guidance=0"
+            )
         step_indices(self.schedule.T, num_steps)
-        return dict(guidance=guidance, clip_guidance=clip_guidance, sampler=sampler, num_steps=num_steps, generator=torch.Generator().manual_seed(seed))
+        return dict(
+            guidance=guidance,
+            clip_guidance=clip_guidance,
+            sampler=sampler,
+            num_steps=num_steps,
+            generator=torch.Generator().manual_seed(seed),
+        )
 
     @torch.no_grad()
-    def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0, sampler: str | None = None,
-              clip_guidance: float = 0.0) -> Iterator[Step]:
-        """Draw n pictures for each prompt: num_steps steps of the base, shown enlarged, then the upsampler's 27. All x are (B, 3, image_size, image_size).
+    def steps(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+        clip_guidance: float = 0.0,
+    ) -> Iterator[Step]:
+        """Draw n pictures for each prompt: num_steps steps of the base, shown enlarged, then
+        the upsampler's 27. All x are (B, 3, image_size, image_size).
 
-        guidance: classifier-free scale (1: none); clip_guidance: scale of the noised CLIP's gradient (0: none); sampler: "ddpm" (learned variance), "ddim" or "dpm++".
+        guidance: classifier-free scale (1: none); clip_guidance: scale of the noised CLIP's
+        gradient (0: none); sampler: "ddpm" (learned variance), "ddim" or "dpm++".
         """
         options = self._checked(guidance, num_steps, sampler, seed, clip_guidance)
         yield from self._draw(check_prompts(prompts, n), **options)
 
     @torch.no_grad()
-    def edit(self, image: Tensor, mask: Tensor, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0,
-             sampler: str | None = None) -> Gallery:
-        """Repaint a picture where the mask is 1, as the prompts say, and leave the rest as it is (GLIDE, sec. 3.3).
+    def edit(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+    ) -> Gallery:
+        """Repaint a picture where the mask is 1, as the prompts say, and leave the rest as it
+        is (GLIDE, sec. 3.3).
 
-        image: (3, H, W) in [-1, 1], mask: (1, H, W) or (H, W), 1 to repaint and 0 to keep, both of image_size pixels. Raises ValueError for other shapes or values.
+        image: (3, H, W) in [-1, 1], mask: (1, H, W) or (H, W), 1 to repaint and 0 to keep, both
+        of image_size pixels. Raises ValueError for other shapes or values.
         """
         prompts = check_prompts(prompts, n)
-        image, mask = (check_sized(x, c, self.image_size, what).to(self.device) for x, c, what in ((image, 3, "the picture"), (mask[None] if mask.ndim == 2 else mask, 1, "the mask")))
-        if image.abs().max() > 1.01: raise ValueError(f"the picture's values must lie in [-1, 1], got up to {float(image.abs().max()):.3g}; use to_float from t2i_course.data.captioned")
-        if not ((mask == 0) | (mask == 1)).all(): raise ValueError("the mask holds values other than 0 (keep) and 1 (repaint); round it first")
-        if not mask.any(): raise ValueError("the mask is 0 everywhere, so there is nothing to repaint; set it to 1 where the picture should change")
-        picture, keep = image.expand(len(prompts), -1, -1, -1), (1 - mask).expand(len(prompts), -1, -1, -1)
-        for step in self._draw(prompts, **self._checked(guidance, num_steps, sampler, seed), picture=picture, keep=keep): pass
+        image, mask = (
+            check_sized(x, c, self.image_size, what).to(self.device)
+            for x, c, what in (
+                (image, 3, "the picture"),
+                (mask[None] if mask.ndim == 2 else mask, 1, "the mask"),
+            )
+        )
+        if image.abs().max() > 1.01:
+            raise ValueError(
+                "the picture's values must lie in [-1, 1], got up to"
+                f" {float(image.abs().max()):.3g}; use to_float from t2i_course.data.captioned"
+            )
+        if not ((mask == 0) | (mask == 1)).all():
+            raise ValueError(
+                "the mask holds values other than 0 (keep) and 1 (repaint); round it first"
+            )
+        if not mask.any():
+            raise ValueError(
+                "the mask is 0 everywhere, so there is nothing to repaint; set it to 1 where"
+                " the picture should change"
+            )
+        picture, keep = image.expand(len(prompts), -1, -1, -1), (1 - mask).expand(
+            len(prompts), -1, -1, -1
+        )
+        for step in self._draw(
+            prompts,
+            **self._checked(guidance, num_steps, sampler, seed),
+            picture=picture,
+            keep=keep,
+        ):
+            pass
         return Gallery(step.x.clamp(-1, 1).float().cpu(), prompts)
 
     @torch.no_grad()
-    def image_to_image(self, image: Tensor, prompts: str | list[str], strength: float = 0.7, *, n: int = 1, guidance: float | None = None, num_steps: int | None = None,
-                       seed: int = 0, sampler: str | None = None) -> Gallery:
-        """SDEdit (Meng et al. 2021): noise a picture up to the time strength * T, then denoise it as the prompts say. strength near 0 keeps it, 1 forgets it.
+    def image_to_image(
+        self,
+        image: Tensor,
+        prompts: str | list[str],
+        strength: float = 0.7,
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+    ) -> Gallery:
+        """SDEdit (Meng et al. 2021): noise a picture up to the time strength * T, then denoise
+        it as the prompts say. strength near 0 keeps it, 1 forgets it.
 
-        image: (3, H, W) in [-1, 1] of image_size pixels. Raises ValueError for other shapes and for a strength outside (0, 1].
+        image: (3, H, W) in [-1, 1] of image_size pixels. Raises ValueError for other shapes and
+        for a strength outside (0, 1].
         """
-        if not 0 < strength <= 1: raise ValueError(f"strength lies above 0 (keep the picture) and at most at 1 (forget it), got {strength}")
-        prompts, options = check_prompts(prompts, n), self._checked(guidance, num_steps, sampler, seed)
-        low = self.shrink(check_sized(image, 3, self.image_size, "the picture").to(self.device)).expand(len(prompts), -1, -1, -1)
-        times = [t for t in step_indices(self.schedule.T, options["num_steps"]) if t < strength * self.schedule.T] or [0]
+        if not 0 < strength <= 1:
+            raise ValueError(
+                "strength lies above 0 (keep the picture) and at most at 1 (forget it), got"
+                f" {strength}"
+            )
+        prompts, options = check_prompts(prompts, n), self._checked(
+            guidance, num_steps, sampler, seed
+        )
+        low = self.shrink(
+            check_sized(image, 3, self.image_size, "the picture").to(self.device)
+        ).expand(len(prompts), -1, -1, -1)
+        times = [
+            t
+            for t in step_indices(self.schedule.T, options["num_steps"])
+            if t < strength * self.schedule.T
+        ] or [0]
         noise = torch.randn(low.shape, generator=options["generator"]).to(low)
-        begin = q_sample(self.schedule, low, torch.full((len(low),), times[0], device=low.device), noise)
-        for step in self._draw(prompts, **options, times=times, begin=begin): pass
+        begin = q_sample(
+            self.schedule, low, torch.full((len(low),), times[0], device=low.device), noise
+        )
+        for step in self._draw(prompts, **options, times=times, begin=begin):
+            pass
         return Gallery(step.x.clamp(-1, 1).float().cpu(), prompts)
 
     @classmethod
-    def from_published(cls, folder: str | Path, inpaint: bool = False, device: str | torch.device = "cpu") -> "GLIDE":
-        """The released GLIDE (filtered): its base and upsampler, or with `inpaint` the fine-tuned pair, fetched into `folder` where they do not lie there (3 GB).
+    def from_published(
+        cls, folder: str | Path, inpaint: bool = False, device: str | torch.device = "cpu"
+    ) -> "GLIDE":
+        """The released GLIDE (filtered): its base and upsampler, or with `inpaint` the
+        fine-tuned pair, fetched into `folder` where they do not lie there (3 GB).
 
-        OpenAI states no digests for these files; they are read without running code from them. Raises ValueError where they cannot be fetched or do not fit.
+        OpenAI states no digests for these files; they are read without running code from them.
+        Raises ValueError where they cannot be fetched or do not fit.
         """
         from t2i_course.published.files import fetch, read_published
-        model = cls(**glide_config(Path(fetch("openai-community/gpt2", "tokenizer.json")).read_text(encoding="utf8"), inpaint))
-        for name, tower, network in (("base", model.text, model.base), ("upsample", model.up_text, model.upsampler)):
-            load_glide(tower, network, read_published(path := glide_file(folder, f"{name}{'_inpaint' if inpaint else ''}.pt")), str(path))
+
+        model = cls(
+            **glide_config(
+                Path(fetch("openai-community/gpt2", "tokenizer.json")).read_text(
+                    encoding="utf8"
+                ),
+                inpaint,
+            )
+        )
+        for name, tower, network in (
+            ("base", model.text, model.base),
+            ("upsample", model.up_text, model.upsampler),
+        ):
+            load_glide(
+                tower,
+                network,
+                read_published(
+                    path := glide_file(folder, f"{name}{'_inpaint' if inpaint else ''}.pt")
+                ),
+                str(path),
+            )
         return model.to(device).eval()

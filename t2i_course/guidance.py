@@ -19,81 +19,173 @@ from .training.loop import Recipe
 from .networks.unet import UNet
 
 # %% ../nbs/readings/03_guidance.ipynb #c022
-def classifier_guidance(denoiser: Denoiser, schedule: Schedule, log_prob: Callable, scale: float, kind: str = "eps") -> Denoiser:
-    """Classifier guidance (ADM, Algorithm 2): eps - scale * sqrt(1 - alpha_bar) * grad_x log p(y | x_t). Gives an eps denoiser.
+def classifier_guidance(
+    denoiser: Denoiser, schedule: Schedule, log_prob: Callable, scale: float, kind: str = "eps"
+) -> Denoiser:
+    """Classifier guidance (ADM, Algorithm 2): eps - scale * sqrt(1 - alpha_bar) * grad_x log
+    p(y | x_t). Gives an eps denoiser.
 
-    log_prob(x_t (B, ...), t (B,), cond) -> (B,) log probability of the wanted label under a classifier trained on noised pictures.
-    denoiser predicts `kind` ("eps", "x0" or "v"); x_t: (B, ...), t: (B,).
+    log_prob(x_t (B, ...), t (B,), cond) -> (B,) log probability of the wanted label under a
+    classifier trained on noised pictures. denoiser predicts `kind` ("eps", "x0" or "v"); x_t:
+    (B, ...), t: (B,).
     """
+
     def guided(x_t, t, cond=None):
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()
-            gradient, = torch.autograd.grad(log_prob(x, t, cond).sum(), x)
+            (gradient,) = torch.autograd.grad(log_prob(x, t, cond).sum(), x)
         eps = to_eps(schedule, x_t, t, denoiser(x_t, t, cond), kind)
         return eps - scale * (1 - at(schedule.alpha_bar, t, x_t)).sqrt() * gradient
+
     return guided
 
 # %% ../nbs/readings/03_guidance.ipynb #c072
 def spread_null(cond: dict[str, Tensor], null_cond: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The null condition with as many rows as cond. Raises ValueError where the two do not have the same entries or shapes."""
-    if cond.keys() != null_cond.keys(): raise ValueError(f"condition has {sorted(cond)}, null condition {sorted(null_cond)}; both need the same entries")
+    """The null condition with as many rows as cond.
+
+    Raises ValueError where the two do not have the same entries or shapes.
+    """
+    if cond.keys() != null_cond.keys():
+        raise ValueError(
+            f"condition has {sorted(cond)}, null condition {sorted(null_cond)}; both need the"
+            " same entries"
+        )
     for k, v in cond.items():
         if null_cond[k].shape[1:] != v.shape[1:] or len(null_cond[k]) not in (1, len(v)):
-            raise ValueError(f"null condition {k!r} is {tuple(null_cond[k].shape)}, condition {tuple(v.shape)}; encode both at the same length")
+            raise ValueError(
+                f"null condition {k!r} is {tuple(null_cond[k].shape)}, condition"
+                f" {tuple(v.shape)}; encode both at the same length"
+            )
     return {k: null_cond[k].expand_as(v) for k, v in cond.items()}
 
 
 def classifier_free(denoiser: Denoiser, scale: float, null_cond: dict[str, Tensor]) -> Denoiser:
-    """Classifier-free guidance (Ho & Salimans 2022) around a denoiser: null + scale * (cond - null), in one forward pass of 2B pictures.
+    """Classifier-free guidance (Ho & Salimans 2022) around a denoiser: null + scale * (cond -
+    null), in one forward pass of 2B pictures.
 
-    scale s = 1 + w of the paper: 0 ignores the condition, 1 is the plain conditional model, more exaggerates the condition. It is linear
-    in the prediction, so eps, x0 and v may all be guided. cond and null_cond: dicts of tensors with the same keys, B rows each (null_cond: B or 1).
+    scale s = 1 + w of the paper: 0 ignores the condition, 1 is the plain conditional model,
+    more exaggerates the condition. It is linear in the prediction, so eps, x0 and v may all be
+    guided. cond and null_cond: dicts of tensors with the same keys, B rows each (null_cond: B
+    or 1).
     """
-    if scale == 1: return denoiser
+    if scale == 1:
+        return denoiser
+
     def guided(x_t, t, cond):
         null = spread_null(cond, null_cond)
-        if scale == 0: return denoiser(x_t, t, null)
+        if scale == 0:
+            return denoiser(x_t, t, null)
         both = {k: torch.cat([cond[k], null[k]]) for k in cond}
         with_cond, without = denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
         return without + scale * (with_cond - without)
+
     return guided
 
 # %% ../nbs/readings/03_guidance.ipynb #c082
-def drop_condition(cond: dict[str, Tensor], null_cond: dict[str, Tensor], p: float, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-    """Replace each row's condition by the null condition with probability p (Ho & Salimans 2022, Algorithm 1), so that one network learns both.
+def drop_condition(
+    cond: dict[str, Tensor],
+    null_cond: dict[str, Tensor],
+    p: float,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Replace each row's condition by the null condition with probability p (Ho & Salimans
+    2022, Algorithm 1), so that one network learns both.
 
-    cond: dict of (B, ...) tensors, null_cond: the same keys with B or 1 rows. Returns a dict like cond. ValueError for p outside [0, 1].
+    cond: dict of (B, ...) tensors, null_cond: the same keys with B or 1 rows. Returns a dict
+    like cond. ValueError for p outside [0, 1].
     """
-    if not 0 <= p <= 1: raise ValueError(f"p is a probability, got {p}")
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is a probability, got {p}")
     null, first = spread_null(cond, null_cond), next(iter(cond.values()))
     drop = torch.rand(len(first), device=first.device, generator=generator) < p
-    return {k: torch.where(drop.reshape(-1, *[1] * (v.ndim - 1)), null[k], v) for k, v in cond.items()}
+    return {
+        k: torch.where(drop.reshape(-1, *[1] * (v.ndim - 1)), null[k], v)
+        for k, v in cond.items()
+    }
 
 # %% ../nbs/readings/03_guidance.ipynb #c106
-def draw_times(n: int, T: int, shift: float = 1.0, device: torch.device | str = "cpu") -> Tensor:
-    """n random time indices in 0 .. T-1, (n,) int64, tilted to noisy times by `shift` (1: uniform). Source: Esser 2024, sec. 5.3.2."""
+def draw_times(
+    n: int, T: int, shift: float = 1.0, device: torch.device | str = "cpu"
+) -> Tensor:
+    """n random time indices in 0 .. T-1, (n,) int64, tilted to noisy times by `shift` (1:
+    uniform). Source: Esser 2024, sec. 5.3.2.
+    """
     u = torch.rand(n, device=device)
     return (T * shift * u / (1 + (shift - 1) * u)).long().clamp(max=T - 1)
 
 # %% ../nbs/readings/03_guidance.ipynb #c109
 SAMPLERS = {"ddpm": ancestral, "ddim": ddim, "dpm++": dpm_solver_pp_2m}
 
-class PixelDiffusion(TextToImage):
-    """Caption-conditional diffusion on pixels: a text tower, a U-Net, the cosine schedule, x0-prediction, classifier-free guidance.
 
-    What readings 1 to 3 add up to. config: `tokenizer` (JSON text), `image_size`, `text` and `unet` (arguments of TextEncoder and UNet),
-    `p_null` (share of captions dropped in training), `time_shift` (how far training leans to noisy times), `guidance`, `num_steps` and `sampler` (defaults for drawing).
+class PixelDiffusion(TextToImage):
+    """Caption-conditional diffusion on pixels: a text tower, a U-Net, the cosine schedule,
+    x0-prediction, classifier-free guidance.
+
+    What readings 1 to 3 add up to. config: `tokenizer` (JSON text), `image_size`, `text` and
+    `unet` (arguments of TextEncoder and UNet), `p_null` (share of captions dropped in
+    training), `time_shift` (how far training leans to noisy times), `guidance`, `num_steps` and
+    `sampler` (defaults for drawing).
     """
-    RECIPES = {"gpu": Recipe(steps=30_000, batch_size=512, lr=2.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True, save_every=2_000),
-               "cpu": Recipe(steps=5_500, batch_size=48, lr=2.5e-3, optimizer="muon", warmup=100, decay=4_500, ema=0.998, precision="bf16", save_every=250)}
+
+    RECIPES = {
+        "gpu": Recipe(
+            steps=30_000,
+            batch_size=512,
+            lr=2.5e-3,
+            optimizer="muon",
+            warmup=500,
+            decay=20_000,
+            ema=0.9995,
+            precision="bf16",
+            compile=True,
+            save_every=2_000,
+        ),
+        "cpu": Recipe(
+            steps=5_500,
+            batch_size=48,
+            lr=2.5e-3,
+            optimizer="muon",
+            warmup=100,
+            decay=4_500,
+            ema=0.998,
+            precision="bf16",
+            save_every=250,
+        ),
+    }
     prediction = "x0"
 
-    def __init__(self, tokenizer: str, image_size: int = 32, text: dict = {}, unet: dict = {}, p_null: float = 0.1, time_shift: float = 3.0,
-                 guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++"):
+    def __init__(
+        self,
+        tokenizer: str,
+        image_size: int = 32,
+        text: dict = {},
+        unet: dict = {},
+        p_null: float = 0.1,
+        time_shift: float = 3.0,
+        guidance: float = 3.0,
+        num_steps: int = 30,
+        sampler: str = "dpm++",
+    ):
         super().__init__()
-        self.config = dict(tokenizer=tokenizer, image_size=image_size, text=text, unet=unet, p_null=p_null, time_shift=time_shift,
-                           guidance=guidance, num_steps=num_steps, sampler=sampler)
-        self.image_size, self.p_null, self.time_shift, self.guidance, self.num_steps, self.sampler = image_size, p_null, time_shift, guidance, num_steps, sampler
+        self.config = dict(
+            tokenizer=tokenizer,
+            image_size=image_size,
+            text=text,
+            unet=unet,
+            p_null=p_null,
+            time_shift=time_shift,
+            guidance=guidance,
+            num_steps=num_steps,
+            sampler=sampler,
+        )
+        (
+            self.image_size,
+            self.p_null,
+            self.time_shift,
+            self.guidance,
+            self.num_steps,
+            self.sampler,
+        ) = (image_size, p_null, time_shift, guidance, num_steps, sampler)
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.text = TextEncoder(vocab_size=len(self.tokenizer), **text)
         dim = self.text.words.embedding_dim
@@ -102,43 +194,86 @@ class PixelDiffusion(TextToImage):
 
     @classmethod
     def create(cls, captions: list[str], **config) -> "PixelDiffusion":
-        """A new, untrained model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments."""
-        sizes = dict(text=dict(dim=96, depth=3, heads=3), unet=dict(channels=(64, 112), attention=(1,), head_dim=16, emb_dim=160))
+        """A new, untrained model of the shipped size, its tokenizer trained on these captions;
+        `config` overrides the constructor's arguments.
+        """
+        sizes = dict(
+            text=dict(dim=96, depth=3, heads=3),
+            unet=dict(channels=(64, 112), attention=(1,), head_dim=16, emb_dim=160),
+        )
         return cls(tokenizer=Tokenizer.from_captions(captions).to_str(), **(sizes | config))
 
     def encode(self, captions: list[str], length: int | None = None) -> dict[str, Tensor]:
-        """Captions to token ids {"ids": (B, L)}, L as long as the longest needs, or `length`. The empty caption gives the null condition."""
+        """Captions to token ids {"ids": (B, L)}, L as long as the longest needs, or `length`.
+        The empty caption gives the null condition.
+        """
         ids = self.tokenizer.encode(captions, self.text.length)
-        return {"ids": ids[:, :length or int((ids != Tokenizer.pad).sum(1).max())].to(self.device)}
+        return {
+            "ids": ids[:, : length or int((ids != Tokenizer.pad).sum(1).max())].to(self.device)
+        }
 
     def denoise(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor:
-        """The denoiser: predicts x_0. cond: what the text tower gives. (B, 3, H, W) -> (B, 3, H, W)."""
+        """The denoiser: predicts x_0. cond: what the text tower gives.
+
+        (B, 3, H, W) -> (B, 3, H, W).
+        """
         return self.unet(x_t, t, **cond)
 
     def loss(self, batch: dict) -> dict[str, Tensor]:
-        """Error in x_0, weighted by min(SNR + 1, 5), with the caption dropped for a share p_null of the batch.
+        """Error in x_0, weighted by min(SNR + 1, 5), with the caption dropped for a share
+        p_null of the batch.
 
-        batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings} -> {"loss": scalar}. Sources: Ho & Salimans 2022, Algorithm 1; Hang 2023 (the cut).
+        batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings} -> {"loss": scalar}.
+        Sources: Ho & Salimans 2022, Algorithm 1; Hang 2023 (the cut).
         """
         ids = self.encode(batch["caption"])
-        cond = self.text(**drop_condition(ids, self.encode([""], ids["ids"].shape[1]), self.p_null))
+        cond = self.text(
+            **drop_condition(ids, self.encode([""], ids["ids"].shape[1]), self.p_null)
+        )
         x_0 = batch["image"]
         t = draw_times(len(x_0), self.schedule.T, self.time_shift, x_0.device)
         weight = (self.schedule.snr + 1).clamp(max=5)
-        return {"loss": diffusion_loss(self.denoise, self.schedule, x_0, cond, self.prediction, t=t, weight=weight).mean()}
+        return {
+            "loss": (
+                diffusion_loss(
+                    self.denoise, self.schedule, x_0, cond, self.prediction, t=t, weight=weight
+                ).mean()
+            )
+        }
 
     @torch.no_grad()
-    def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0,
-              sampler: str | None = None) -> Iterator[Step]:
-        """Draw n pictures for each prompt, step by step. guidance: scale s >= 0; sampler: "ddpm", "ddim" or "dpm++"."""
+    def steps(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+    ) -> Iterator[Step]:
+        """Draw n pictures for each prompt, step by step. guidance: scale s >= 0; sampler:
+        "ddpm", "ddim" or "dpm++".
+        """
         prompts, sampler = check_prompts(prompts, n), sampler or self.sampler
         guidance = self.guidance if guidance is None else guidance
-        if sampler not in SAMPLERS: raise ValueError(f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}")
-        if not 0 <= guidance <= 30: raise ValueError(f"guidance must lie between 0 and 30, got {guidance}; 3 is a good start")
+        if sampler not in SAMPLERS:
+            raise ValueError(
+                f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}"
+            )
+        if not 0 <= guidance <= 30:
+            raise ValueError(
+                f"guidance must lie between 0 and 30, got {guidance}; 3 is a good start"
+            )
         generator = torch.Generator().manual_seed(seed)
-        x_T = torch.randn(len(prompts), 3, self.image_size, self.image_size, generator=generator).to(self.device)
+        x_T = torch.randn(
+            len(prompts), 3, self.image_size, self.image_size, generator=generator
+        ).to(self.device)
         ids = self.encode(prompts)
         cond, null = self.text(**ids), self.text(**self.encode([""], ids["ids"].shape[1]))
         denoiser = classifier_free(self.denoise, guidance, null)
-        if num_steps is None: num_steps = self.num_steps
-        yield from SAMPLERS[sampler](denoiser, self.schedule, x_T, cond, kind=self.prediction, num_steps=num_steps)
+        if num_steps is None:
+            num_steps = self.num_steps
+        yield from SAMPLERS[sampler](
+            denoiser, self.schedule, x_T, cond, kind=self.prediction, num_steps=num_steps
+        )

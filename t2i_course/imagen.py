@@ -23,7 +23,16 @@ from .guidance import SAMPLERS, classifier_free, draw_times, drop_condition
 from .networks.adm import start_from
 from .networks.efficient_unet import EfficientUNet
 from .networks.imagen_unet import ImagenUNet, if_config, load_if
-from .networks.language import Borrowed, Distillation, Reader, file_of, minilm, read_all, t5, transformers_t5
+from t2i_course.networks.language import (
+    Borrowed,
+    Distillation,
+    Reader,
+    file_of,
+    minilm,
+    read_all,
+    t5,
+    transformers_t5,
+)
 from .published.files import read_published
 from .system import Gallery, Stage, Step, TextToImage, check_prompts
 from .networks.text import Tokenizer
@@ -36,52 +45,91 @@ def static_threshold(x0_hat: Tensor) -> Tensor:
 
 
 def dynamic_threshold(x0_hat: Tensor, percentile: float = 99.5) -> Tensor:
-    """Per picture: s is this percentile of the absolute values, at least 1; cut off at -s and s, then divide by s (Imagen, sec. 2.3).
+    """Per picture: s is this percentile of the absolute values, at least 1; cut off at -s and
+    s, then divide by s (Imagen, sec. 2.3).
 
-    x0_hat: (B, ...) -> (B, ...) in [-1, 1]. Raises ValueError for a percentile outside (0, 100].
+    x0_hat: (B, ...) -> (B, ...) in [-1, 1]. Raises ValueError for a percentile outside (0,
+    100].
     """
-    if not 0 < percentile <= 100: raise ValueError(f"a percentile lies above 0 and at most at 100, got {percentile}; the paper takes 99.5")
-    s = torch.quantile(x0_hat.float().abs().flatten(1), percentile / 100, dim=1).clamp(min=1).to(x0_hat.dtype)
+    if not 0 < percentile <= 100:
+        raise ValueError(
+            f"a percentile lies above 0 and at most at 100, got {percentile}; the paper takes"
+            " 99.5"
+        )
+    s = (
+        torch.quantile(x0_hat.float().abs().flatten(1), percentile / 100, dim=1)
+        .clamp(min=1)
+        .to(x0_hat.dtype)
+    )
     s = s.reshape(-1, *[1] * (x0_hat.ndim - 1))
     return x0_hat.clamp(-s, s) / s
 
 
-THRESHOLDS = {"dynamic": dynamic_threshold, "static": static_threshold, "none": lambda x0_hat: x0_hat}
+THRESHOLDS = {
+    "dynamic": dynamic_threshold,
+    "static": static_threshold,
+    "none": lambda x0_hat: x0_hat,
+}
+
 
 def thresholded(denoiser: Denoiser, schedule: Schedule, kind: str, rule) -> Denoiser:
-    """A denoiser whose clean picture goes through `rule`: it predicts x0, whatever `denoiser` predicts. For samplers called with kind="x0" and clip=False."""
-    return lambda x_t, t, cond=None: rule(to_x0(schedule, x_t, t, denoiser(x_t, t, cond).to(x_t.dtype), kind))
+    """A denoiser whose clean picture goes through `rule`: it predicts x0, whatever `denoiser`
+    predicts. For samplers called with kind="x0" and clip=False.
+    """
+    return lambda x_t, t, cond=None: rule(
+        to_x0(schedule, x_t, t, denoiser(x_t, t, cond).to(x_t.dtype), kind)
+    )
 
 # %% ../nbs/readings/09_imagen.ipynb #c036
 def augmented(low: Tensor, level: Tensor, noise: Tensor) -> Tensor:
-    """Noise conditioning augmentation (Imagen, sec. 2.4): the small picture on the cosine schedule at time level, cos(pi level / 2) low + sin(pi level / 2) noise.
+    """Noise conditioning augmentation (Imagen, sec. 2.4): the small picture on the cosine
+    schedule at time level, cos(pi level / 2) low + sin(pi level / 2) noise.
 
-    low, noise: (B, 3, h, w); level: (B,) in [0, 1], 0 leaves it as it is. The sum of the squares of the two factors is 1: variance is preserved.
+    low, noise: (B, 3, h, w); level: (B,) in [0, 1], 0 leaves it as it is. The sum of the
+    squares of the two factors is 1: variance is preserved.
     """
     angle = (torch.pi / 2 * level).reshape(-1, 1, 1, 1).to(low)
     return angle.cos() * low + angle.sin() * noise
 
 
 def paired_crops(high: Tensor, low: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """The same random window of each picture and of its small version: (B, 3, side, side), (B, 3, side / f, side / f), f = how many times larger `high` is."""
+    """The same random window of each picture and of its small version: (B, 3, side, side), (B,
+    3, side / f, side / f), f = how many times larger `high` is.
+    """
     f = high.shape[-1] // low.shape[-1]
     places = low.shape[-1] - side // f + 1
     if side % f or places < 1:
-        raise ValueError(f"a window of {side} pixels does not fit pictures of {high.shape[-1]} and {low.shape[-1]} pixels; choose a multiple of {f} that does")
+        raise ValueError(
+            f"a window of {side} pixels does not fit pictures of {high.shape[-1]} and"
+            f" {low.shape[-1]} pixels; choose a multiple of {f} that does"
+        )
     corners = torch.randint(places, (len(high), 2)).tolist()
-    cut = lambda x, k: torch.stack([p[:, r * k:r * k + side * k // f, c * k:c * k + side * k // f] for p, (r, c) in zip(x, corners)])
+    cut = lambda x, k: torch.stack(
+        [
+            p[:, r * k : r * k + side * k // f, c * k : c * k + side * k // f]
+            for p, (r, c) in zip(x, corners)
+        ]
+    )
     return cut(high, f), cut(low, 1)
 
 # %% ../nbs/readings/09_imagen.ipynb #c043
 class Experts(nn.Module):
-    """One denoiser made of several, each for an interval of times (eDiff-I, sec. 4.1). networks[k] serves borders[k-1] <= t < borders[k]; borders rise, one fewer than networks.
+    """One denoiser made of several, each for an interval of times (eDiff-I, sec. 4.1).
+    networks[k] serves borders[k-1] <= t < borders[k]; borders rise, one fewer than networks.
 
-    forward: x_t (B, ...), t (B,), further arguments (B, ...) -> what the expert of each row says. In sampling all rows have the same time: one expert works at each step.
+    forward: x_t (B, ...), t (B,), further arguments (B, ...) -> what the expert of each row
+    says. In sampling all rows have the same time: one expert works at each step.
     """
+
     def __init__(self, networks: list[nn.Module], borders: list[int]):
         super().__init__()
-        if len(borders) != len(networks) - 1 or any(a >= b for a, b in zip(borders, borders[1:])):
-            raise ValueError(f"{len(networks)} experts need {len(networks) - 1} rising borders, got {borders}")
+        if len(borders) != len(networks) - 1 or any(
+            a >= b for a, b in zip(borders, borders[1:])
+        ):
+            raise ValueError(
+                f"{len(networks)} experts need {len(networks) - 1} rising borders, got"
+                f" {borders}"
+            )
         self.networks, self.borders = nn.ModuleList(networks), list(borders)
 
     @classmethod
@@ -94,51 +142,146 @@ class Experts(nn.Module):
         out = None
         for k in who.unique().tolist():
             rows = who == k
-            said = self.networks[k](x_t[rows], t[rows], **{name: v[rows] for name, v in cond.items() if v is not None})
-            if out is None: out = said.new_empty(len(x_t), *said.shape[1:])
+            said = self.networks[k](
+                x_t[rows],
+                t[rows],
+                **{name: v[rows] for name, v in cond.items() if v is not None},
+            )
+            if out is None:
+                out = said.new_empty(len(x_t), *said.shape[1:])
             out[rows] = said
         return out
 
 # %% ../nbs/readings/09_imagen.ipynb #c048
 LANGUAGES = {"reader": Reader, "minilm": minilm, "t5": t5, "transformers": transformers_t5}
 
+
 class _Networks(TextToImage):
-    """Imagen's language model and its two networks, and what they are shown: one of three parts of `Imagen`."""
+    """Imagen's language model and its two networks, and what they are shown: one of three parts
+    of `Imagen`.
+    """
+
     kind = "x0"
 
-    def __init__(self, tokenizer: str, language: dict, base: dict, upsampler: dict | None, base_size: int = 32, image_size: int = 64, p_null: float = 0.1,
-                 time_shift: float = 3.0, crop: int = 32, most_noise: float = 0.5, guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++", up_guidance: float = 1.0,
-                 up_steps: int = 12, aug_level: float = 0.1, threshold: str = "dynamic", percentile: float = 99.5):
+    def __init__(
+        self,
+        tokenizer: str,
+        language: dict,
+        base: dict,
+        upsampler: dict | None,
+        base_size: int = 32,
+        image_size: int = 64,
+        p_null: float = 0.1,
+        time_shift: float = 3.0,
+        crop: int = 32,
+        most_noise: float = 0.5,
+        guidance: float = 3.0,
+        num_steps: int = 30,
+        sampler: str = "dpm++",
+        up_guidance: float = 1.0,
+        up_steps: int = 12,
+        aug_level: float = 0.1,
+        threshold: str = "dynamic",
+        percentile: float = 99.5,
+    ):
         super().__init__()
-        self.config = dict(tokenizer=tokenizer, language=language, base=base, upsampler=upsampler, base_size=base_size, image_size=image_size, p_null=p_null,
-                           time_shift=time_shift, crop=crop, most_noise=most_noise, guidance=guidance, num_steps=num_steps, sampler=sampler, up_guidance=up_guidance,
-                           up_steps=up_steps, aug_level=aug_level, threshold=threshold, percentile=percentile)
+        self.config = dict(
+            tokenizer=tokenizer,
+            language=language,
+            base=base,
+            upsampler=upsampler,
+            base_size=base_size,
+            image_size=image_size,
+            p_null=p_null,
+            time_shift=time_shift,
+            crop=crop,
+            most_noise=most_noise,
+            guidance=guidance,
+            num_steps=num_steps,
+            sampler=sampler,
+            up_guidance=up_guidance,
+            up_steps=up_steps,
+            aug_level=aug_level,
+            threshold=threshold,
+            percentile=percentile,
+        )
         for name, value in self.config.items():
-            if name not in ("tokenizer", "language", "base", "upsampler"): setattr(self, name, value)
+            if name not in ("tokenizer", "language", "base", "upsampler"):
+                setattr(self, name, value)
         options = dict(language)
         name = options.pop("name", None)
-        if name not in LANGUAGES: raise ValueError(f"unknown language model {name!r}; choose one of {', '.join(LANGUAGES)}")
-        self.language = Reader(Tokenizer.from_str(tokenizer), **options) if name == "reader" else LANGUAGES[name](**options)
+        if name not in LANGUAGES:
+            raise ValueError(
+                f"unknown language model {name!r}; choose one of {', '.join(LANGUAGES)}"
+            )
+        self.language = (
+            Reader(Tokenizer.from_str(tokenizer), **options)
+            if name == "reader"
+            else LANGUAGES[name](**options)
+        )
         self.base = ImagenUNet(text_dim=self.language.dim, **base)
-        self.upsampler = EfficientUNet(text_dim=self.language.dim, **upsampler) if upsampler else None
+        self.upsampler = (
+            EfficientUNet(text_dim=self.language.dim, **upsampler) if upsampler else None
+        )
         self.schedule = self.up_schedule = Schedule.cosine()
 
     @classmethod
-    def create(cls, captions: list[str], glide: str | None = "glide-small", **config) -> "TextToImage":
-        """A new model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments.
+    def create(
+        cls, captions: list[str], glide: str | None = "glide-small", **config
+    ) -> "TextToImage":
+        """A new model of the shipped size, its tokenizer trained on these captions; `config`
+        overrides the constructor's arguments.
 
-        A base of that size starts from the U-Net of a trained `glide` (None: from nothing); all else is untrained.
+        A base of that size starts from the U-Net of a trained `glide` (None: from nothing); all
+        else is untrained.
         """
-        base = dict(channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128, pool_heads=3)
-        upsampler = dict(first=16, channels=(24, 32, 40), depths=(1, 1, 2), attention=(2,), heads=2, groups=8, emb_dim=64, pool_heads=3)
-        language = dict(name="reader", length=64, dim=96, depth=3, heads=3, head_dim=32, hidden=192)
-        model = cls(**(dict(tokenizer=Tokenizer.from_captions(captions).to_str(), language=language, base=base, upsampler=upsampler) | config))
-        if glide and "base" not in config: start_from(model.base, GLIDE.from_pretrained(glide).base)
+        base = dict(
+            channels=64,
+            multipliers=(1, 1.25),
+            depth=1,
+            attention=(1,),
+            head_dim=16,
+            patch=2,
+            groups=16,
+            emb_dim=128,
+            pool_heads=3,
+        )
+        upsampler = dict(
+            first=16,
+            channels=(24, 32, 40),
+            depths=(1, 1, 2),
+            attention=(2,),
+            heads=2,
+            groups=8,
+            emb_dim=64,
+            pool_heads=3,
+        )
+        language = dict(
+            name="reader", length=64, dim=96, depth=3, heads=3, head_dim=32, hidden=192
+        )
+        model = cls(
+            **(
+                dict(
+                    tokenizer=Tokenizer.from_captions(captions).to_str(),
+                    language=language,
+                    base=base,
+                    upsampler=upsampler,
+                )
+                | config
+            )
+        )
+        if glide and "base" not in config:
+            start_from(model.base, GLIDE.from_pretrained(glide).base)
         return model
 
     def read(self, captions: list[str]) -> dict[str, Tensor]:
-        """Captions to the condition of both networks: {"tokens": (B, L, dim), "mask": (B, L) bool}."""
-        if isinstance(captions, str): raise ValueError("read takes a list of captions; put the caption in a list: [caption]")
+        """Captions to the condition of both networks: {"tokens": (B, L, dim), "mask": (B, L)
+        bool}.
+        """
+        if isinstance(captions, str):
+            raise ValueError(
+                "read takes a list of captions; put the caption in a list: [caption]"
+            )
         return {k: v.to(self.device) for k, v in self.language.read(captions).items()}
 
     def null(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -147,212 +290,556 @@ class _Networks(TextToImage):
         return {"tokens": torch.zeros_like(cond["tokens"][:1]), "mask": first[None]}
 
     def shrink(self, images: Tensor) -> Tensor:
-        """Pictures at the base's size, by the mean over areas. (B, C, H, W) -> (B, C, base_size, base_size)."""
-        return images if images.shape[-1] == self.base_size else F.interpolate(images, (self.base_size,) * 2, mode="area")
+        """Pictures at the base's size, by the mean over areas.
+
+        (B, C, H, W) -> (B, C, base_size, base_size).
+        """
+        return (
+            images
+            if images.shape[-1] == self.base_size
+            else F.interpolate(images, (self.base_size,) * 2, mode="area")
+        )
 
     def at_base(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor:
         """The base as a denoiser of kind "x0": (B, 3, base_size, base_size) -> the same."""
         return self.base(x_t, t, **cond)
 
     def at_upsampler(self, low: Tensor, level: Tensor) -> Denoiser:
-        """The upsampler as a denoiser of kind "x0" for small pictures (B, 3, h, w), already augmented to level (B,): they are enlarged bilinearly and joined as channels."""
+        """The upsampler as a denoiser of kind "x0" for small pictures (B, 3, h, w), already
+        augmented to level (B,): they are enlarged bilinearly and joined as channels.
+        """
+
         def network(x_t, t, cond):
-            times = len(x_t) // len(low)                                               # guidance asks for everything twice
-            enlarged = F.interpolate(low.to(x_t), x_t.shape[-2:], mode="bilinear", align_corners=False)
-            return self.upsampler(torch.cat([x_t, enlarged.repeat(times, 1, 1, 1)], 1), t, level=level.repeat(times), **cond)
+            times = len(x_t) // len(low)  # guidance asks for everything twice
+            enlarged = F.interpolate(
+                low.to(x_t), x_t.shape[-2:], mode="bilinear", align_corners=False
+            )
+            return self.upsampler(
+                torch.cat([x_t, enlarged.repeat(times, 1, 1, 1)], 1),
+                t,
+                level=level.repeat(times),
+                **cond,
+            )
+
         return network
 
 # %% ../nbs/readings/09_imagen.ipynb #c052
 class _Losses(_Networks):
     """What each of Imagen's networks is trained on: the second part of `Imagen`."""
+
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """The shipped reader's lessons (a borrowed language model has had them), the base, the upsampler."""
+        """The shipped reader's lessons (a borrowed language model has had them), the base, the
+        upsampler.
+        """
         stages = {}
         if isinstance(self.language, Reader):
             lessons = Distillation(self.language)
             stages["language"] = Stage(lessons, lessons.loss, lessons.prepare)
         stages["base"] = Stage(self.base, self.base_loss, self.read_data)
-        return stages | ({"upsampler": Stage(self.upsampler, self.upsampler_loss, self.read_data)} if self.upsampler else {})
+        return stages | (
+            {"upsampler": Stage(self.upsampler, self.upsampler_loss, self.read_data)}
+            if self.upsampler
+            else {}
+        )
 
     def read_data(self, data) -> dict:
-        """What the frozen language model says of all captions, each read once: for `Stage.prepare`."""
+        """What the frozen language model says of all captions, each read once: for
+        `Stage.prepare`.
+        """
         return read_all(self.language, data.captions)
 
     def condition(self, batch: dict) -> dict[str, Tensor]:
-        """The batch's captions as the language model read them, a share p_null of them zeroed. batch: with "tokens" and "mask" from `read_data`, or with "caption"."""
-        cond = {"tokens": batch["tokens"].float(), "mask": batch["mask"]} if "tokens" in batch else self.read(batch["caption"])
+        """The batch's captions as the language model read them, a share p_null of them zeroed.
+        batch: with "tokens" and "mask" from `read_data`, or with "caption".
+        """
+        cond = (
+            {"tokens": batch["tokens"].float(), "mask": batch["mask"]}
+            if "tokens" in batch
+            else self.read(batch["caption"])
+        )
         longest = int(cond["mask"].sum(1).max())
         cond = {k: v[:, :longest] for k, v in cond.items()}
         return drop_condition(cond, self.null(cond), self.p_null)
 
-    def _loss(self, network: Denoiser, schedule: Schedule, x_0: Tensor, batch: dict, shift: float) -> dict[str, Tensor]:
+    def _loss(
+        self, network: Denoiser, schedule: Schedule, x_0: Tensor, batch: dict, shift: float
+    ) -> dict[str, Tensor]:
         """Eq. 1 of the paper with w_t = min(SNR + 1, 5) (Hang 2023), at random times."""
-        t, weight = draw_times(len(x_0), schedule.T, shift, x_0.device), (schedule.snr + 1).clamp(max=5)
-        return {"loss": diffusion_loss(network, schedule, x_0, self.condition(batch), self.kind, t=t, weight=weight).mean()}
+        t, weight = draw_times(len(x_0), schedule.T, shift, x_0.device), (
+            schedule.snr + 1
+        ).clamp(max=5)
+        return {
+            "loss": (
+                diffusion_loss(
+                    network, schedule, x_0, self.condition(batch), self.kind, t=t, weight=weight
+                ).mean()
+            )
+        }
 
     def base_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Loss of the base on pictures of any size, shrunk to its own. batch: {"image": (B, 3, H, W) in [-1, 1], and what `condition` takes}."""
-        return self._loss(self.at_base, self.schedule, self.shrink(batch["image"]), batch, self.time_shift)
+        """Loss of the base on pictures of any size, shrunk to its own. batch: {"image": (B, 3,
+        H, W) in [-1, 1], and what `condition` takes}.
+        """
+        return self._loss(
+            self.at_base, self.schedule, self.shrink(batch["image"]), batch, self.time_shift
+        )
 
     def upsampler_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Loss of the upsampler on random crops, the small one noised to a random level that it is told (Imagen, sec. 2.4). batch: as in `base_loss`.
+        """Loss of the upsampler on random crops, the small one noised to a random level that it
+        is told (Imagen, sec. 2.4). batch: as in `base_loss`.
 
-        Levels lie between 0 and `most_noise`. Raises ValueError for pictures that are not of `image_size`.
+        Levels lie between 0 and `most_noise`. Raises ValueError for pictures that are not of
+        `image_size`.
         """
         side = batch["image"].shape[-1]
-        if side != self.image_size: raise ValueError(f"the upsampler is trained on pictures of {self.image_size} pixels, got {side}; make the data at that size")
+        if side != self.image_size:
+            raise ValueError(
+                f"the upsampler is trained on pictures of {self.image_size} pixels, got {side};"
+                " make the data at that size"
+            )
         high, low = paired_crops(batch["image"], self.shrink(batch["image"]), self.crop)
         level = self.most_noise * torch.rand(len(high), device=high.device)
-        return self._loss(self.at_upsampler(augmented(low, level, torch.randn_like(low)), level), self.up_schedule, high, batch, 1.0)
+        return self._loss(
+            self.at_upsampler(augmented(low, level, torch.randn_like(low)), level),
+            self.up_schedule,
+            high,
+            batch,
+            1.0,
+        )
 
 # %% ../nbs/readings/09_imagen.ipynb #c054
 class Imagen(_Losses):
-    """Cascaded text-to-image diffusion with a frozen language model (Saharia et al. 2022): a base at `base_size` pixels and an upsampler to `image_size`.
+    """Cascaded text-to-image diffusion with a frozen language model (Saharia et al. 2022): a
+    base at `base_size` pixels and an upsampler to `image_size`.
 
-    config: `tokenizer` (JSON text); `language` (its "name": "reader", shipped, or one of the borrowed "minilm", "t5", "transformers"; the rest are its arguments); `base` (of
-    ImagenUNet), `upsampler` (of EfficientUNet; None: the base's pictures are the result); `p_null` (share of captions zeroed);
-    `time_shift` (how far the base's training leans to noisy times); `crop` (side the upsampler is trained on) and `most_noise` (its largest
-    augmentation level). Defaults for drawing: `guidance`, `num_steps`, `sampler` of the base, `up_guidance`, `up_steps`, `aug_level` of the upsampler,
-    `threshold` ("dynamic", "static" or "none") and its `percentile`.
+    config: `tokenizer` (JSON text); `language` (its "name": "reader", shipped, or one of the
+    borrowed "minilm", "t5", "transformers"; the rest are its arguments); `base` (of
+    ImagenUNet), `upsampler` (of EfficientUNet; None: the base's pictures are the result);
+    `p_null` (share of captions zeroed); `time_shift` (how far the base's training leans to
+    noisy times); `crop` (side the upsampler is trained on) and `most_noise` (its largest
+    augmentation level). Defaults for drawing: `guidance`, `num_steps`, `sampler` of the base,
+    `up_guidance`, `up_steps`, `aug_level` of the upsampler, `threshold` ("dynamic", "static" or
+    "none") and its `percentile`.
     """
-    RECIPES = {"gpu": {"language": Recipe(steps=6_000, batch_size=1024, lr=2e-3, optimizer="muon", warmup=100, decay=5_000, ema=0.999, save_every=1_000),
-                       "base": Recipe(steps=30_000, batch_size=512, lr=2.5e-3, optimizer="muon", warmup=500, decay=20_000, ema=0.9995, precision="bf16", compile=True,
-                                      save_every=2_000),
-                       "upsampler": Recipe(steps=10_000, batch_size=256, lr=2e-3, optimizer="muon", warmup=200, decay=8_000, ema=0.999, precision="bf16", compile=True,
-                                           save_every=1_000)},
-               "cpu": {"language": Recipe(steps=1_500, batch_size=256, lr=3e-3, optimizer="muon", warmup=50, decay=1_300, ema=0.99, save_every=250),
-                       "base": Recipe(steps=4_000, batch_size=48, lr=2.5e-3, optimizer="muon", warmup=100, decay=3_200, ema=0.998, precision="bf16", save_every=200),
-                       "upsampler": Recipe(steps=1_500, batch_size=48, lr=2e-3, optimizer="muon", warmup=50, decay=1_200, ema=0.99, precision="bf16", save_every=200)}}
+
+    RECIPES = {
+        "gpu": {
+            "language": Recipe(
+                steps=6_000,
+                batch_size=1024,
+                lr=2e-3,
+                optimizer="muon",
+                warmup=100,
+                decay=5_000,
+                ema=0.999,
+                save_every=1_000,
+            ),
+            "base": Recipe(
+                steps=30_000,
+                batch_size=512,
+                lr=2.5e-3,
+                optimizer="muon",
+                warmup=500,
+                decay=20_000,
+                ema=0.9995,
+                precision="bf16",
+                compile=True,
+                save_every=2_000,
+            ),
+            "upsampler": Recipe(
+                steps=10_000,
+                batch_size=256,
+                lr=2e-3,
+                optimizer="muon",
+                warmup=200,
+                decay=8_000,
+                ema=0.999,
+                precision="bf16",
+                compile=True,
+                save_every=1_000,
+            ),
+        },
+        "cpu": {
+            "language": Recipe(
+                steps=1_500,
+                batch_size=256,
+                lr=3e-3,
+                optimizer="muon",
+                warmup=50,
+                decay=1_300,
+                ema=0.99,
+                save_every=250,
+            ),
+            "base": Recipe(
+                steps=4_000,
+                batch_size=48,
+                lr=2.5e-3,
+                optimizer="muon",
+                warmup=100,
+                decay=3_200,
+                ema=0.998,
+                precision="bf16",
+                save_every=200,
+            ),
+            "upsampler": Recipe(
+                steps=1_500,
+                batch_size=48,
+                lr=2e-3,
+                optimizer="muon",
+                warmup=50,
+                decay=1_200,
+                ema=0.99,
+                precision="bf16",
+                save_every=200,
+            ),
+        },
+    }
 
     def rule(self, threshold: str):
         """The thresholding of that name, with this model's percentile: (B, ...) -> (B, ...)."""
-        if threshold not in THRESHOLDS: raise ValueError(f"unknown threshold {threshold!r}; choose one of {', '.join(THRESHOLDS)}")
-        return (lambda x: dynamic_threshold(x, self.percentile)) if threshold == "dynamic" else THRESHOLDS[threshold]
+        if threshold not in THRESHOLDS:
+            raise ValueError(
+                f"unknown threshold {threshold!r}; choose one of {', '.join(THRESHOLDS)}"
+            )
+        return (
+            (lambda x: dynamic_threshold(x, self.percentile))
+            if threshold == "dynamic"
+            else THRESHOLDS[threshold]
+        )
 
-    def _checked(self, guidance=None, num_steps=None, sampler=None, seed=0, aug_level=None, threshold=None, up_guidance=None) -> dict:
-        """Drawing options with the defaults filled in, or a ValueError that says what is wrong."""
-        given = dict(guidance=guidance, num_steps=num_steps, sampler=sampler, aug_level=aug_level, threshold=threshold, up_guidance=up_guidance)
-        options = {name: getattr(self, name) if value is None else value for name, value in given.items()}
-        if options["sampler"] not in SAMPLERS: raise ValueError(f"unknown sampler {options['sampler']!r}; choose one of {', '.join(SAMPLERS)}")
+    def _checked(
+        self,
+        guidance=None,
+        num_steps=None,
+        sampler=None,
+        seed=0,
+        aug_level=None,
+        threshold=None,
+        up_guidance=None,
+    ) -> dict:
+        """Drawing options with the defaults filled in, or a ValueError that says what is wrong.
+        """
+        given = dict(
+            guidance=guidance,
+            num_steps=num_steps,
+            sampler=sampler,
+            aug_level=aug_level,
+            threshold=threshold,
+            up_guidance=up_guidance,
+        )
+        options = {
+            name: getattr(self, name) if value is None else value
+            for name, value in given.items()
+        }
+        if options["sampler"] not in SAMPLERS:
+            raise ValueError(
+                f"unknown sampler {options['sampler']!r}; choose one of {', '.join(SAMPLERS)}"
+            )
         for name in ("guidance", "up_guidance"):
-            if not 0 <= options[name] <= 30: raise ValueError(f"{name} must lie between 0 and 30, got {options[name]}; 3 is a good start")
-        if not 0 <= options["aug_level"] <= 1: raise ValueError(f"aug_level lies between 0 (the small picture as it is) and 1 (nothing but noise), got {options['aug_level']}")
-        self.rule(options["threshold"]); step_indices(self.schedule.T, options["num_steps"])
+            if not 0 <= options[name] <= 30:
+                raise ValueError(
+                    f"{name} must lie between 0 and 30, got {options[name]}; 3 is a good start"
+                )
+        if not 0 <= options["aug_level"] <= 1:
+            raise ValueError(
+                "aug_level lies between 0 (the small picture as it is) and 1 (nothing but"
+                f" noise), got {options['aug_level']}"
+            )
+        self.rule(options["threshold"])
+        step_indices(self.schedule.T, options["num_steps"])
         return options | dict(generator=torch.Generator().manual_seed(seed))
 
-    def _draw(self, cond: dict, B: int, guidance, num_steps, sampler, aug_level, threshold, up_guidance, generator, paint=None) -> Iterator[Step]:
-        """All drawing: the base's steps, shown enlarged, then the upsampler's. paint: turns the guided base into one that is painted with words."""
-        randn, factor = lambda size: torch.randn(B, 3, size, size, generator=generator).to(self.device), self.image_size // self.base_size
+    def _draw(
+        self,
+        cond: dict,
+        B: int,
+        guidance,
+        num_steps,
+        sampler,
+        aug_level,
+        threshold,
+        up_guidance,
+        generator,
+        paint=None,
+    ) -> Iterator[Step]:
+        """All drawing: the base's steps, shown enlarged, then the upsampler's. paint: turns the
+        guided base into one that is painted with words.
+        """
+        randn, factor = (
+            lambda size: torch.randn(B, 3, size, size, generator=generator).to(self.device),
+            self.image_size // self.base_size,
+        )
         denoiser = paint(self.at_base) if paint else self.at_base
-        denoiser = thresholded(classifier_free(denoiser, guidance, self.null(cond)), self.schedule, self.kind, self.rule(threshold))
-        for step in SAMPLERS[sampler](denoiser, self.schedule, randn(self.base_size), cond, kind="x0", num_steps=num_steps, clip=False):
+        denoiser = thresholded(
+            classifier_free(denoiser, guidance, self.null(cond)),
+            self.schedule,
+            self.kind,
+            self.rule(threshold),
+        )
+        for step in SAMPLERS[sampler](
+            denoiser,
+            self.schedule,
+            randn(self.base_size),
+            cond,
+            kind="x0",
+            num_steps=num_steps,
+            clip=False,
+        ):
             total = step.num_steps + (self.up_steps if self.upsampler else 0)
-            yield Step(step.i, total, step.t, *(x.repeat_interleave(factor, 2).repeat_interleave(factor, 3) for x in (step.x, step.x0_hat)))
-        if self.upsampler: yield from self._enlarge(step.x, cond, aug_level, threshold, up_guidance, generator, step.num_steps)
+            yield Step(
+                step.i,
+                total,
+                step.t,
+                *(
+                    x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+                    for x in (step.x, step.x0_hat)
+                ),
+            )
+        if self.upsampler:
+            yield from self._enlarge(
+                step.x, cond, aug_level, threshold, up_guidance, generator, step.num_steps
+            )
 
-    def _enlarge(self, low: Tensor, cond: dict, aug_level, threshold, up_guidance, generator, before: int = 0) -> Iterator[Step]:
-        """The upsampler's steps, counted on from `before`. low: (B, 3, h, w) -> x of each step (B, 3, f h, f w), f = image_size / base_size."""
+    def _enlarge(
+        self,
+        low: Tensor,
+        cond: dict,
+        aug_level,
+        threshold,
+        up_guidance,
+        generator,
+        before: int = 0,
+    ) -> Iterator[Step]:
+        """The upsampler's steps, counted on from `before`. low: (B, 3, h, w) -> x of each step
+        (B, 3, f h, f w), f = image_size / base_size.
+        """
         B, factor = len(low), self.image_size // self.base_size
         randn = lambda *size: torch.randn(B, 3, *size, generator=generator).to(low)
         level = torch.full((B,), aug_level, device=low.device)
         low = augmented(low.clamp(-1, 1), level, randn(*low.shape[2:]))
-        denoiser = thresholded(classifier_free(self.at_upsampler(low, level), up_guidance, self.null(cond)), self.up_schedule, self.kind, self.rule(threshold))
+        denoiser = thresholded(
+            classifier_free(self.at_upsampler(low, level), up_guidance, self.null(cond)),
+            self.up_schedule,
+            self.kind,
+            self.rule(threshold),
+        )
         x_T = randn(*(factor * side for side in low.shape[2:]))
-        for step in SAMPLERS["dpm++"](denoiser, self.up_schedule, x_T, cond, kind="x0", num_steps=self.up_steps, clip=False):
+        for step in SAMPLERS["dpm++"](
+            denoiser,
+            self.up_schedule,
+            x_T,
+            cond,
+            kind="x0",
+            num_steps=self.up_steps,
+            clip=False,
+        ):
             yield Step(before + step.i, before + step.num_steps, step.t, step.x, step.x0_hat)
 
     @torch.no_grad()
-    def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0, sampler: str | None = None,
-              aug_level: float | None = None, threshold: str | None = None, up_guidance: float | None = None) -> Iterator[Step]:
-        """Draw n pictures for each prompt: num_steps steps of the base, shown enlarged, then those of the upsampler. All x are (B, 3, image_size, image_size).
+    def steps(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+        aug_level: float | None = None,
+        threshold: str | None = None,
+        up_guidance: float | None = None,
+    ) -> Iterator[Step]:
+        """Draw n pictures for each prompt: num_steps steps of the base, shown enlarged, then
+        those of the upsampler. All x are (B, 3, image_size, image_size).
 
-        guidance, up_guidance: classifier-free scales (1: none); aug_level: noise added to the base's picture, 0 to 1; threshold: "dynamic", "static" or "none".
+        guidance, up_guidance: classifier-free scales (1: none); aug_level: noise added to the
+        base's picture, 0 to 1; threshold: "dynamic", "static" or "none".
         """
-        options, prompts = self._checked(guidance, num_steps, sampler, seed, aug_level, threshold, up_guidance), check_prompts(prompts, n)
+        options, prompts = self._checked(
+            guidance, num_steps, sampler, seed, aug_level, threshold, up_guidance
+        ), check_prompts(prompts, n)
         yield from self._draw(self.read(prompts), len(prompts), **options)
 
     @torch.no_grad()
-    def enlarging(self, images: Tensor, prompts: str | list[str], *, aug_level: float | None = None, seed: int = 0, threshold: str | None = None,
-                  up_guidance: float | None = None) -> Iterator[Step]:
-        """The steps of the upsampler alone, on pictures (B, 3, h, w) in [-1, 1], of sides that divide by 4, one prompt each. x: image_size / base_size times larger.
+    def enlarging(
+        self,
+        images: Tensor,
+        prompts: str | list[str],
+        *,
+        aug_level: float | None = None,
+        seed: int = 0,
+        threshold: str | None = None,
+        up_guidance: float | None = None,
+    ) -> Iterator[Step]:
+        """The steps of the upsampler alone, on pictures (B, 3, h, w) in [-1, 1], of sides that
+        divide by 4, one prompt each. x: image_size / base_size times larger.
 
-        Raises ValueError for pictures that do not match the prompts, and where there is no upsampler.
+        Raises ValueError for pictures that do not match the prompts, and where there is no
+        upsampler.
         """
-        if self.upsampler is None: raise ValueError("this model has no upsampler; load one that has, or train it")
-        options, prompts = self._checked(seed=seed, aug_level=aug_level, threshold=threshold, up_guidance=up_guidance), check_prompts(prompts)
+        if self.upsampler is None:
+            raise ValueError("this model has no upsampler; load one that has, or train it")
+        options, prompts = self._checked(
+            seed=seed, aug_level=aug_level, threshold=threshold, up_guidance=up_guidance
+        ), check_prompts(prompts)
         if images.ndim != 4 or images.shape[1] != 3 or len(images) != len(prompts):
-            raise ValueError(f"{len(prompts)} prompts need as many pictures (B, 3, h, w), got {tuple(images.shape)}")
-        if not torch.isfinite(images).all(): raise ValueError("the pictures hold NaN or infinity; check how they were made")
+            raise ValueError(
+                f"{len(prompts)} prompts need as many pictures (B, 3, h, w), got"
+                f" {tuple(images.shape)}"
+            )
+        if not torch.isfinite(images).all():
+            raise ValueError("the pictures hold NaN or infinity; check how they were made")
         chosen = {k: options[k] for k in ("aug_level", "threshold", "up_guidance", "generator")}
-        yield from self._enlarge(images.to(self.device, torch.float32), self.read(prompts), **chosen)
+        yield from self._enlarge(
+            images.to(self.device, torch.float32), self.read(prompts), **chosen
+        )
 
     def enlarge(self, images: Tensor, prompts: str | list[str], **options) -> Gallery:
         """The pictures at the end of `enlarging`, which says what the arguments are."""
-        for step in self.enlarging(images, prompts, **options): pass
+        for step in self.enlarging(images, prompts, **options):
+            pass
         return Gallery(step.x.clamp(-1, 1).float().cpu(), check_prompts(prompts))
 
     @staticmethod
-    def from_published(repo: str | Path = "DeepFloyd/IF-I-XL-v1.0", reader: str | Path = "DeepFloyd/t5-v1_1-xxl", revision: str = "main",
-                       device: str | torch.device = "cpu", dtype: str = "float32", t5_dtype: str = "bfloat16") -> "DeepFloydIF":
-        """Stage one of DeepFloyd's IF (2023), the open Imagen, and the T5 that it reads with: folders, or repositories of the Hugging Face Hub (accept the licence there).
+    def from_published(
+        repo: str | Path = "DeepFloyd/IF-I-XL-v1.0",
+        reader: str | Path = "DeepFloyd/t5-v1_1-xxl",
+        revision: str = "main",
+        device: str | torch.device = "cpu",
+        dtype: str = "float32",
+        t5_dtype: str = "bfloat16",
+    ) -> "DeepFloydIF":
+        """Stage one of DeepFloyd's IF (2023), the open Imagen, and the T5 that it reads with:
+        folders, or repositories of the Hugging Face Hub (accept the licence there).
 
-        dtype: of the U-Net's weights (XL: 17 GB as "float32", 9 GB as "float16"), t5_dtype: of T5's (10 GB as "bfloat16").
-        Raises ValueError where files are missing or do not fit.
+        dtype: of the U-Net's weights (XL: 17 GB as "float32", 9 GB as "float16"), t5_dtype: of
+        T5's (10 GB as "bfloat16"). Raises ValueError where files are missing or do not fit.
         """
         return DeepFloydIF.load(repo, reader, revision, dtype, t5_dtype).to(device)
 
     @torch.no_grad()
-    def paint(self, prompt: str, regions: dict[str, Tensor], *, strength: float = 1.0, n: int = 1, guidance: float | None = None, num_steps: int | None = None,
-              seed: int = 0) -> Gallery:
-        """Paint with words (eDiff-I, sec. 4.3): n pictures of a prompt, with words of it sent to regions.
+    def paint(
+        self,
+        prompt: str,
+        regions: dict[str, Tensor],
+        *,
+        strength: float = 1.0,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+    ) -> Gallery:
+        """Paint with words (eDiff-I, sec. 4.3): n pictures of a prompt, with words of it sent
+        to regions.
 
-        regions: {words of the prompt: (H, W) mask, 1 where they belong}; strength: w'. Needs the shipped reader's tokens. Raises ValueError for words that are not in the prompt.
+        regions: {words of the prompt: (H, W) mask, 1 where they belong}; strength: w'. Needs
+        the shipped reader's tokens. Raises ValueError for words that are not in the prompt.
         """
-        options, prompts = self._checked(guidance, num_steps, None, seed), check_prompts(prompt, n)
+        options, prompts = self._checked(guidance, num_steps, None, seed), check_prompts(
+            prompt, n
+        )
         cond = self.read(prompts)
         maps = self.paint_maps(prompt, regions, cond["mask"].shape[1])
+
         def paint(denoiser):
             def painted(x_t, t, cond):
                 sigma = (1 / self.schedule.snr[t.cpu()]).sqrt().float().to(x_t)
                 weight = (strength * torch.log1p(sigma)).reshape(-1, 1, 1, 1) * maps.to(x_t)
-                return denoiser(x_t, t, cond | {"mask": weight.masked_fill(~cond["mask"][:, :, None, None], -torch.inf)})
+                return denoiser(
+                    x_t,
+                    t,
+                    cond | {
+                        "mask": weight.masked_fill(~cond["mask"][:, :, None, None], -torch.inf)
+                    },
+                )
+
             return painted
-        for step in self._draw(cond, len(prompts), **options, paint=paint): pass
+
+        for step in self._draw(cond, len(prompts), **options, paint=paint):
+            pass
         return Gallery(step.x.clamp(-1, 1).float().cpu(), prompts)
 
     def paint_maps(self, prompt: str, regions: dict[str, Tensor], length: int) -> Tensor:
-        """A of paint-with-words: (1, length, H, W), the region of each token, 0 where it has none. ValueError for words that are not in the prompt."""
-        if not isinstance(self.language, Reader): raise ValueError("painting needs to know the letters of each token; use a model with the shipped reader")
-        if not regions: raise ValueError("no region given; say where some words of the prompt belong, as {words: mask}")
-        offsets, size = self.language.tokenizer.bpe.encode(prompt).offsets, next(iter(regions.values())).shape
+        """A of paint-with-words: (1, length, H, W), the region of each token, 0 where it has
+        none. ValueError for words that are not in the prompt.
+        """
+        if not isinstance(self.language, Reader):
+            raise ValueError(
+                "painting needs to know the letters of each token; use a model with the shipped"
+                " reader"
+            )
+        if not regions:
+            raise ValueError(
+                "no region given; say where some words of the prompt belong, as {words: mask}"
+            )
+        offsets, size = (
+            self.language.tokenizer.bpe.encode(prompt).offsets,
+            next(iter(regions.values())).shape,
+        )
         maps = torch.zeros(1, length, *size)
         for words, region in regions.items():
             start = prompt.find(words)
-            if not words or start < 0: raise ValueError(f"{words!r} is not in the prompt {prompt!r}; paint with words that are")
-            if region.shape != size or region.ndim != 2: raise ValueError(f"regions are (H, W) masks of one size, got {tuple(region.shape)} beside {tuple(size)}")
+            if not words or start < 0:
+                raise ValueError(
+                    f"{words!r} is not in the prompt {prompt!r}; paint with words that are"
+                )
+            if region.shape != size or region.ndim != 2:
+                raise ValueError(
+                    f"regions are (H, W) masks of one size, got {tuple(region.shape)} beside"
+                    f" {tuple(size)}"
+                )
             for k, (a, b) in enumerate(offsets):
-                if a < start + len(words) and b > start: maps[0, k + 1] = torch.maximum(maps[0, k + 1], region.float())     # token 0 is the start
+                if a < start + len(words) and b > start:
+                    maps[0, k + 1] = torch.maximum(
+                        maps[0, k + 1], region.float()
+                    )  # token 0 is the start
         return maps
 
 # %% ../nbs/readings/09_imagen.ipynb #c147
 def capped_threshold(x0_hat: Tensor, percentile: float = 95.0, most: float = 1.5) -> Tensor:
-    """Dynamic thresholding whose divisor is at most `most` (DeepFloyd IF's released code). x0_hat: (B, C, H, W) -> the same shape, in [-1, 1]."""
-    s = torch.quantile(x0_hat.float().abs().flatten(1), percentile / 100, dim=1).clamp(1, most).to(x0_hat)[:, None, None, None]
+    """Dynamic thresholding whose divisor is at most `most` (DeepFloyd IF's released code).
+    x0_hat: (B, C, H, W) -> the same shape, in [-1, 1].
+    """
+    s = (
+        torch.quantile(x0_hat.float().abs().flatten(1), percentile / 100, dim=1)
+        .clamp(1, most)
+        .to(x0_hat)[:, None, None, None]
+    )
     return x0_hat.clamp(-s, s) / s
 
 
 class DeepFloydIF(TextToImage):
-    """Stage one of DeepFloyd's IF (2023), the open Imagen: T5 and a U-Net that predicts noise and variance of `image_size` pixels. Made by `Imagen.from_published`.
+    """Stage one of DeepFloyd's IF (2023), the open Imagen: T5 and a U-Net that predicts noise
+    and variance of `image_size` pixels. Made by `Imagen.from_published`.
 
-    language: a Borrowed T5 of `length` places (77), left out of the state dict; network: arguments of ImagenUNet. It comes trained, and has no stages.
+    language: a Borrowed T5 of `length` places (77), left out of the state dict; network:
+    arguments of ImagenUNet. It comes trained, and has no stages.
     """
-    def __init__(self, language: Borrowed, network: dict, image_size: int = 64, guidance: float = 7.0, num_steps: int = 150):
+
+    def __init__(
+        self,
+        language: Borrowed,
+        network: dict,
+        image_size: int = 64,
+        guidance: float = 7.0,
+        num_steps: int = 150,
+    ):
         super().__init__()
-        self.language, self.image_size, self.guidance, self.num_steps = language, image_size, guidance, num_steps
-        self.config = dict(network=network, image_size=image_size, guidance=guidance, num_steps=num_steps)
+        self.language, self.image_size, self.guidance, self.num_steps = (
+            language,
+            image_size,
+            guidance,
+            num_steps,
+        )
+        self.config = dict(
+            network=network, image_size=image_size, guidance=guidance, num_steps=num_steps
+        )
         self.base = ImagenUNet(**network)
-        with torch.device("cpu"): self.schedule = Schedule.cosine()                   # also where the network is only counted, on the meta device
+        with torch.device("cpu"):
+            self.schedule = (
+                Schedule.cosine()
+            )  # also where the network is only counted, on the meta device
 
     @property
     def stages(self) -> dict[str, nn.Module]:
@@ -360,35 +847,101 @@ class DeepFloydIF(TextToImage):
         return {}
 
     @classmethod
-    def load(cls, repo: str | Path, reader: str | Path, revision: str = "main", dtype: str = "float32", t5_dtype: str = "bfloat16") -> "DeepFloydIF":
-        """Build and fill it from config.yml and pytorch_model.bin, and from T5's files; strict in both directions. For the arguments see `Imagen.from_published`."""
+    def load(
+        cls,
+        repo: str | Path,
+        reader: str | Path,
+        revision: str = "main",
+        dtype: str = "float32",
+        t5_dtype: str = "bfloat16",
+    ) -> "DeepFloydIF":
+        """Build and fill it from config.yml and pytorch_model.bin, and from T5's files; strict
+        in both directions. For the arguments see `Imagen.from_published`.
+        """
         import yaml
-        params = yaml.safe_load(file_of(repo, "config.yml", revision).read_text(encoding="utf-8"))["params"]
+
+        params = yaml.safe_load(
+            file_of(repo, "config.yml", revision).read_text(encoding="utf-8")
+        )["params"]
         language = t5(reader, revision, 77, t5_dtype)
-        with torch.device("meta"): self = cls(language, if_config(params), int(params["image_size"]))      # no numbers drawn for weights about to be replaced
+        with torch.device("meta"):
+            self = cls(
+                language, if_config(params), int(params["image_size"])
+            )  # no numbers drawn for weights about to be replaced
         self.base = self.base.to(getattr(torch, dtype)).to_empty(device="cpu")
-        load_if(self.base, read_published(file_of(repo, "pytorch_model.bin", revision)), str(repo))
+        load_if(
+            self.base, read_published(file_of(repo, "pytorch_model.bin", revision)), str(repo)
+        )
         return self.eval()
 
     @torch.no_grad()
     def read(self, captions: list[str]) -> dict[str, Tensor]:
-        """T5's states of the captions in lower case, {"tokens": (B, length, dim)}. No mask: IF looks at the padding too. ValueError for a caption that is too long."""
+        """T5's states of the captions in lower case, {"tokens": (B, length, dim)}.
+
+        No mask: IF looks at the padding too. ValueError for a caption that is too long.
+        """
         ids, mask = self.language.encode([c.lower().strip() for c in captions])
         ids, mask = (F.pad(x, (0, self.language.length - x.shape[1])) for x in (ids, mask))
         return {"tokens": self.language.states(ids, mask).to(self.base.first.weight)}
 
     @torch.no_grad()
-    def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0) -> Iterator[Step]:
-        """Draw n pictures for each prompt, (B, 3, image_size, image_size): ancestral steps with the learned variance, at the times of the released code."""
-        prompts, generator = check_prompts(prompts, n), torch.Generator(self.device).manual_seed(seed)
-        guidance, num_steps = self.guidance if guidance is None else guidance, self.num_steps if num_steps is None else num_steps
-        if not 0 <= guidance <= 30: raise ValueError(f"guidance must lie between 0 and 30, got {guidance}; 7 is what IF was released with")
-        step_indices(self.schedule.T, num_steps)                                      # for its ValueError; IF's own times reach 0 and T - 1
+    def steps(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        """Draw n pictures for each prompt, (B, 3, image_size, image_size): ancestral steps with
+        the learned variance, at the times of the released code.
+        """
+        prompts, generator = check_prompts(prompts, n), torch.Generator(
+            self.device
+        ).manual_seed(seed)
+        guidance, num_steps = self.guidance if guidance is None else guidance, (
+            self.num_steps if num_steps is None else num_steps
+        )
+        if not 0 <= guidance <= 30:
+            raise ValueError(
+                f"guidance must lie between 0 and 30, got {guidance}; 7 is what IF was released"
+                " with"
+            )
+        step_indices(
+            self.schedule.T, num_steps
+        )  # for its ValueError; IF's own times reach 0 and T - 1
         strides = [(self.schedule.T - 1) / max(num_steps - 1, 1)] * (num_steps - 1)
-        times = [round(t) for t in accumulate(strides, initial=0.0)][::-1]            # added up as there, so that halves round to the same side
-        network = guided_prediction(lambda x_t, t, cond: self.base(x_t.to(self.base.first.weight), t, **cond).to(x_t), guidance, self.read([""]))
+        times = [round(t) for t in accumulate(strides, initial=0.0)][
+            ::-1
+        ]  # added up as there, so that halves round to the same side
+        network = guided_prediction(
+            lambda x_t, t, cond: self.base(x_t.to(self.base.first.weight), t, **cond).to(x_t),
+            guidance,
+            self.read([""]),
+        )
+
         def cleaned(x_t, t, cond):
             eps, v = network(x_t, t, cond).chunk(2, dim=1)
-            return torch.cat([capped_threshold(to_x0(self.schedule, x_t, t, eps, "eps")), v], dim=1)
-        x_T = torch.randn(len(prompts), 3, self.image_size, self.image_size, generator=generator, device=self.device)
-        yield from ancestral_learned(cleaned, self.schedule, x_T, self.read(prompts), kind="x0", times=times, generator=generator, clip=False)
+            return torch.cat(
+                [capped_threshold(to_x0(self.schedule, x_t, t, eps, "eps")), v], dim=1
+            )
+
+        x_T = torch.randn(
+            len(prompts),
+            3,
+            self.image_size,
+            self.image_size,
+            generator=generator,
+            device=self.device,
+        )
+        yield from ancestral_learned(
+            cleaned,
+            self.schedule,
+            x_T,
+            self.read(prompts),
+            kind="x0",
+            times=times,
+            generator=generator,
+            clip=False,
+        )

@@ -17,14 +17,27 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .diffusion import Schedule, q_sample, to_x0
-from .ddpm import Denoiser, diffusion_loss, ddim, dpm_solver_pp_2m, ancestral, step_indices
+from t2i_course.ddpm import (
+    Denoiser,
+    diffusion_loss,
+    ddim,
+    dpm_solver_pp_2m,
+    ancestral,
+    step_indices,
+)
 from .clip import TextTransformer
 from .guidance import classifier_free, draw_times, drop_condition
 from .networks.autoencoder import DIFFUSERS_AUTOENCODER, KLAutoencoder, VQAutoencoder
 from .storage import load_strictly
 from .published.clip import published_names
 from .networks.codebooks import psnr
-from .networks.perception import EdgeFeatures, PatchDiscriminator, adaptive_weight, adversarial_losses, perceptual_distance
+from t2i_course.networks.perception import (
+    EdgeFeatures,
+    PatchDiscriminator,
+    adaptive_weight,
+    adversarial_losses,
+    perceptual_distance,
+)
 from .published.files import fetch, read_published, rename
 from .networks.sd_unet import DIFFUSERS_UNET, SDUNet
 from .system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
@@ -34,40 +47,69 @@ from .networks.unet import UNet
 
 # %% ../nbs/readings/07_ldm.ipynb #c013
 class PatchCode:
-    """The best linear autoencoder of f x f squares with c numbers each, fitted to pictures (N, 3, H, W): their principal components (Eckart & Young 1936)."""
+    """The best linear autoencoder of f x f squares with c numbers each, fitted to pictures (N,
+    3, H, W): their principal components (Eckart & Young 1936).
+    """
+
     def __init__(self, pictures, f, c):
         self.f, self.c = f, c
-        squares = F.pixel_unshuffle(pictures, f).movedim(1, -1).flatten(0, -2)                # (N h w, 3 f f)
+        squares = F.pixel_unshuffle(pictures, f).movedim(1, -1).flatten(0, -2)  # (N h w, 3 f f)
         self.mean = squares.mean(0)
-        self.power, basis = torch.linalg.eigh(torch.cov((squares - self.mean).T))             # rising
+        self.power, basis = torch.linalg.eigh(torch.cov((squares - self.mean).T))  # rising
         self.basis = basis[:, -c:].flip(1)
 
     def encode(self, x):
         """(B, 3, H, W) -> (B, c, H / f, W / f)."""
-        return torch.einsum("bphw,pc->bchw", F.pixel_unshuffle(x, self.f) - self.mean[:, None, None], self.basis)
+        return torch.einsum(
+            "bphw,pc->bchw", F.pixel_unshuffle(x, self.f) - self.mean[:, None, None], self.basis
+        )
 
     def decode(self, z):
         """(B, c, h, w) -> (B, 3, f h, f w)."""
-        return F.pixel_shuffle(torch.einsum("bchw,pc->bphw", z, self.basis) + self.mean[:, None, None], self.f)
+        return F.pixel_shuffle(
+            torch.einsum("bchw,pc->bphw", z, self.basis) + self.mean[:, None, None], self.f
+        )
 
 # %% ../nbs/readings/07_ldm.ipynb #c085
 class LatentStep(Step):
-    """A step taken in the latent: `z` and `z0_hat` are the latents (B, c, h, w); `x` and `x0_hat` are decoded to pictures when they are looked at."""
-    def __init__(self, step: Step, decode: Callable):
-        self.i, self.num_steps, self.t, self.z, self.z0_hat, self.decode = step.i, step.num_steps, step.t, step.x, step.x0_hat, decode
-
-    @cached_property
-    def x(self) -> Tensor: return self.decode(self.z)
-    @cached_property
-    def x0_hat(self) -> Tensor: return self.decode(self.z0_hat)
-
-
-def keep_known(denoiser: Denoiser, schedule: Schedule, kind: str, z_0: Tensor, repaint: Tensor) -> Denoiser:
-    """A denoiser that predicts x_0 and always answers z_0 where `repaint` (B or 1, 1, h, w) is 0: inpainting with a model that was never taught to.
-
-    With `ddim` the known part then walks along its own noising path, back to z_0. Source: the idea is Blended Diffusion's (Avrahami 2022).
+    """A step taken in the latent: `z` and `z0_hat` are the latents (B, c, h, w); `x` and
+    `x0_hat` are decoded to pictures when they are looked at.
     """
-    def kept(z_t, t, cond): return torch.where(repaint > 0, to_x0(schedule, z_t, t, denoiser(z_t, t, cond), kind), z_0)
+
+    def __init__(self, step: Step, decode: Callable):
+        self.i, self.num_steps, self.t, self.z, self.z0_hat, self.decode = (
+            step.i,
+            step.num_steps,
+            step.t,
+            step.x,
+            step.x0_hat,
+            decode,
+        )
+
+    @cached_property
+    def x(self) -> Tensor:
+        return self.decode(self.z)
+
+    @cached_property
+    def x0_hat(self) -> Tensor:
+        return self.decode(self.z0_hat)
+
+
+def keep_known(
+    denoiser: Denoiser, schedule: Schedule, kind: str, z_0: Tensor, repaint: Tensor
+) -> Denoiser:
+    """A denoiser that predicts x_0 and always answers z_0 where `repaint` (B or 1, 1, h, w) is
+    0: inpainting with a model that was never taught to.
+
+    With `ddim` the known part then walks along its own noising path, back to z_0. Source: the
+    idea is Blended Diffusion's (Avrahami 2022).
+    """
+
+    def kept(z_t, t, cond):
+        return torch.where(
+            repaint > 0, to_x0(schedule, z_t, t, denoiser(z_t, t, cond), kind), z_0
+        )
+
     return kept
 
 # %% ../nbs/readings/07_ldm.ipynb #c088
@@ -76,102 +118,309 @@ SAMPLERS = {"ddpm": ancestral, "ddim": ddim, "dpm++": dpm_solver_pp_2m}
 
 
 class LatentDiffusion(TextToImage):
-    """Text-to-image in the latent of an autoencoder (Rombach 2022), in three stages: "autoencoder", "text" (the tower's first guess), "model" on what both have frozen.
+    """Text-to-image in the latent of an autoencoder (Rombach 2022), in three stages:
+    "autoencoder", "text" (the tower's first guess), "model" on what both have frozen.
 
-    config: `tokenizer` (JSON text), `image_size`, `first_stage` ("kl" or "vq"), `autoencoder`, `text`, `guess` and `unet` (arguments of the parts), `kind` (what the
-    U-Net predicts), `penalty`, `perceptual`, `adversarial` (weights in the autoencoder's loss), `crop` (pixels of a training crop), `p_null`, `time_shift`,
-    `guidance`, `num_steps` and `sampler` as in PixelDiffusion. Buffers `shift` (c, 1, 1) and `scale`: the U-Net sees (z - shift) * scale.
+    config: `tokenizer` (JSON text), `image_size`, `first_stage` ("kl" or "vq"), `autoencoder`,
+    `text`, `guess` and `unet` (arguments of the parts), `kind` (what the U-Net predicts),
+    `penalty`, `perceptual`, `adversarial` (weights in the autoencoder's loss), `crop` (pixels
+    of a training crop), `p_null`, `time_shift`, `guidance`, `num_steps` and `sampler` as in
+    PixelDiffusion. Buffers `shift` (c, 1, 1) and `scale`: the U-Net sees (z - shift) * scale.
     """
-    image_size = 64
-    RECIPES = {"gpu": {"autoencoder": Recipe(steps=20_000, batch_size=256, lr=1e-3, optimizer="muon", warmup=200, decay=15_000, ema=0.999, precision="bf16", save_every=2_000),
-                       "text": Recipe(steps=6_000, batch_size=1024, lr=3e-3, optimizer="muon", warmup=100, decay=2_000, ema=0.99, precision="bf16", save_every=2_000),
-                       "model": Recipe(steps=40_000, batch_size=512, lr=1.5e-3, optimizer="muon", warmup=500, decay=30_000, ema=0.9995, precision="bf16", save_every=2_000)},
-               "cpu": {"autoencoder": Recipe(steps=4_000, batch_size=48, lr=4e-3, optimizer="muon", warmup=50, decay=3_000, ema=0.995, precision="bf16", save_every=250),
-                       "text": Recipe(steps=1_600, batch_size=128, lr=3e-3, optimizer="muon", warmup=50, decay=480, ema=0.99, precision="bf16", save_every=200),
-                       "model": Recipe(steps=6_000, batch_size=48, lr=3e-3, optimizer="muon", warmup=100, decay=2_800, ema=0.997, precision="bf16", save_every=250)}}
 
-    def __init__(self, tokenizer: str, image_size: int = 64, first_stage: str = "kl", autoencoder: dict = {}, text: dict = {}, guess: dict = {}, unet: dict = {}, kind: str = "x0",
-                 penalty: float = 1e-2, perceptual: float = 0.1, adversarial: float = 0.0, crop: int = 32, p_null: float = 0.1, time_shift: float = 3.0,
-                 guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++"):
+    image_size = 64
+    RECIPES = {
+        "gpu": {
+            "autoencoder": Recipe(
+                steps=20_000,
+                batch_size=256,
+                lr=1e-3,
+                optimizer="muon",
+                warmup=200,
+                decay=15_000,
+                ema=0.999,
+                precision="bf16",
+                save_every=2_000,
+            ),
+            "text": Recipe(
+                steps=6_000,
+                batch_size=1024,
+                lr=3e-3,
+                optimizer="muon",
+                warmup=100,
+                decay=2_000,
+                ema=0.99,
+                precision="bf16",
+                save_every=2_000,
+            ),
+            "model": Recipe(
+                steps=40_000,
+                batch_size=512,
+                lr=1.5e-3,
+                optimizer="muon",
+                warmup=500,
+                decay=30_000,
+                ema=0.9995,
+                precision="bf16",
+                save_every=2_000,
+            ),
+        },
+        "cpu": {
+            "autoencoder": Recipe(
+                steps=4_000,
+                batch_size=48,
+                lr=4e-3,
+                optimizer="muon",
+                warmup=50,
+                decay=3_000,
+                ema=0.995,
+                precision="bf16",
+                save_every=250,
+            ),
+            "text": Recipe(
+                steps=1_600,
+                batch_size=128,
+                lr=3e-3,
+                optimizer="muon",
+                warmup=50,
+                decay=480,
+                ema=0.99,
+                precision="bf16",
+                save_every=200,
+            ),
+            "model": Recipe(
+                steps=6_000,
+                batch_size=48,
+                lr=3e-3,
+                optimizer="muon",
+                warmup=100,
+                decay=2_800,
+                ema=0.997,
+                precision="bf16",
+                save_every=250,
+            ),
+        },
+    }
+
+    def __init__(
+        self,
+        tokenizer: str,
+        image_size: int = 64,
+        first_stage: str = "kl",
+        autoencoder: dict = {},
+        text: dict = {},
+        guess: dict = {},
+        unet: dict = {},
+        kind: str = "x0",
+        penalty: float = 1e-2,
+        perceptual: float = 0.1,
+        adversarial: float = 0.0,
+        crop: int = 32,
+        p_null: float = 0.1,
+        time_shift: float = 3.0,
+        guidance: float = 3.0,
+        num_steps: int = 30,
+        sampler: str = "dpm++",
+    ):
         super().__init__()
-        self.config = dict(tokenizer=tokenizer, image_size=image_size, first_stage=first_stage, autoencoder=autoencoder, text=text, guess=guess, unet=unet, kind=kind, penalty=penalty,
-                           perceptual=perceptual, adversarial=adversarial, crop=crop, p_null=p_null, time_shift=time_shift, guidance=guidance, num_steps=num_steps, sampler=sampler)
-        if first_stage not in FIRST_STAGES: raise ValueError(f"first_stage is one of {', '.join(FIRST_STAGES)}, not {first_stage!r}")
-        self.image_size, self.kind, self.penalty, self.perceptual, self.adversarial, self.crop = image_size, kind, penalty, perceptual, adversarial, crop
-        self.p_null, self.time_shift, self.guidance, self.num_steps, self.sampler = p_null, time_shift, guidance, num_steps, sampler
-        self.autoencoder, self.features = FIRST_STAGES[first_stage](**autoencoder), EdgeFeatures()
+        self.config = dict(
+            tokenizer=tokenizer,
+            image_size=image_size,
+            first_stage=first_stage,
+            autoencoder=autoencoder,
+            text=text,
+            guess=guess,
+            unet=unet,
+            kind=kind,
+            penalty=penalty,
+            perceptual=perceptual,
+            adversarial=adversarial,
+            crop=crop,
+            p_null=p_null,
+            time_shift=time_shift,
+            guidance=guidance,
+            num_steps=num_steps,
+            sampler=sampler,
+        )
+        if first_stage not in FIRST_STAGES:
+            raise ValueError(
+                f"first_stage is one of {', '.join(FIRST_STAGES)}, not {first_stage!r}"
+            )
+        (
+            self.image_size,
+            self.kind,
+            self.penalty,
+            self.perceptual,
+            self.adversarial,
+            self.crop,
+        ) = (image_size, kind, penalty, perceptual, adversarial, crop)
+        self.p_null, self.time_shift, self.guidance, self.num_steps, self.sampler = (
+            p_null,
+            time_shift,
+            guidance,
+            num_steps,
+            sampler,
+        )
+        self.autoencoder, self.features = (
+            FIRST_STAGES[first_stage](**autoencoder),
+            EdgeFeatures(),
+        )
         c = self.autoencoder.latent_channels
-        self.register_buffer("shift", torch.zeros(c, 1, 1)), self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("shift", torch.zeros(c, 1, 1)), self.register_buffer(
+            "scale", torch.ones(())
+        )
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.text = TextEncoder(vocab_size=len(self.tokenizer), **text)
         dim = self.text.words.embedding_dim
-        self.guess = FirstGuess(**({"side": image_size // self.autoencoder.f // 2, "channels": c, "dim": dim, "patch": 2} | guess))
+        self.guess = FirstGuess(
+            **(
+                {
+                    "side": image_size // self.autoencoder.f // 2,
+                    "channels": c,
+                    "dim": dim,
+                    "patch": 2,
+                }
+                | guess
+            )
+        )
         self.unet = UNet(2 * c, c, patch=1, vector_dim=dim, token_dim=dim, **unet)
         self.schedule = Schedule.cosine()
 
     @classmethod
     def create(cls, captions: list[str], **config) -> "LatentDiffusion":
-        """A new, untrained model of the shipped size, its tokenizer trained on these captions; `config` overrides the constructor's arguments."""
-        sizes = dict(autoencoder=dict(channels=(32, 64), num_res=1, patch=2, attend=False, groups=8), text=dict(dim=96, depth=2, heads=3),
-                     unet=dict(channels=(64, 96), attention=(1,), head_dim=16, emb_dim=128))
+        """A new, untrained model of the shipped size, its tokenizer trained on these captions;
+        `config` overrides the constructor's arguments.
+        """
+        sizes = dict(
+            autoencoder=dict(channels=(32, 64), num_res=1, patch=2, attend=False, groups=8),
+            text=dict(dim=96, depth=2, heads=3),
+            unet=dict(channels=(64, 96), attention=(1,), head_dim=16, emb_dim=128),
+        )
         return cls(tokenizer=Tokenizer.from_captions(captions).to_str(), **(sizes | config))
 
     @staticmethod
-    def from_published(repo: str | Path = "stable-diffusion-v1-5/stable-diffusion-v1-5", revision: str = "main") -> "StableDiffusion":
-        """A Stable Diffusion 1.x from the Hugging Face Hub, or from a folder in the layout of diffusers. Needs a network the first time, and 4 GB."""
+    def from_published(
+        repo: str | Path = "stable-diffusion-v1-5/stable-diffusion-v1-5", revision: str = "main"
+    ) -> "StableDiffusion":
+        """A Stable Diffusion 1.x from the Hugging Face Hub, or from a folder in the layout of
+        diffusers. Needs a network the first time, and 4 GB.
+        """
         folder = Path(repo)
+
         def local(name):
-            if (folder / name).is_file(): return folder / name
-            raise ValueError(f"{folder} has no {name}; give a folder in the layout of diffusers, with text_encoder, tokenizer, unet and vae in it")
-        return StableDiffusion.load(local if folder.is_dir() else (lambda name: fetch(str(repo), name, revision)))
+            if (folder / name).is_file():
+                return folder / name
+            raise ValueError(
+                f"{folder} has no {name}; give a folder in the layout of diffusers, with"
+                " text_encoder, tokenizer, unet and vae in it"
+            )
+
+        return StableDiffusion.load(
+            local if folder.is_dir() else (lambda name: fetch(str(repo), name, revision))
+        )
 
     @property
     def stages(self) -> dict[str, Stage]:
-        """"autoencoder" on crops of pictures, with a discriminator where `adversarial` is above 0; "text" and then "model" on latents computed once."""
+        """"autoencoder" on crops of pictures, with a discriminator where `adversarial` is above
+        0; "text" and then "model" on latents computed once.
+        """
         judge = [PatchDiscriminator().to(self.device)] if self.adversarial else []
-        return {"autoencoder": Stage(nn.ModuleList([self.autoencoder, *judge]), lambda batch: self.autoencoder_loss(batch, *judge)),
-                "text": Stage(nn.ModuleList([self.text, self.guess]), self.guess_loss, self.latents), "model": Stage(self.unet, self.latent_loss, self.latents)}
+        return {
+            "autoencoder": Stage(
+                nn.ModuleList([self.autoencoder, *judge]),
+                lambda batch: self.autoencoder_loss(batch, *judge),
+            ),
+            "text": Stage(
+                nn.ModuleList([self.text, self.guess]), self.guess_loss, self.latents
+            ),
+            "model": Stage(self.unet, self.latent_loss, self.latents),
+        }
 
-    def autoencoder_loss(self, batch: dict, discriminator: nn.Module | None = None) -> dict[str, Tensor]:
-        """The first stage's loss, a mean over the numbers of a picture: |x - x_hat|, the perceptual distance, the bottleneck's price and, with a discriminator, its game.
+    def autoencoder_loss(
+        self, batch: dict, discriminator: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        """The first stage's loss, a mean over the numbers of a picture: |x - x_hat|, the
+        perceptual distance, the bottleneck's price and, with a discriminator, its game.
 
-        batch: {"image": (B, 3, H, W) in [-1, 1]} -> {"loss", "l1", "perceptual", "price", ...}. Source: Rombach 2022, sec. 3.1 and eq. 25.
+        batch: {"image": (B, 3, H, W) in [-1, 1]} -> {"loss", "l1", "perceptual", "price", ...}.
+        Source: Rombach 2022, sec. 3.1 and eq. 25.
         """
         x, c = batch["image"], min(self.crop, batch["image"].shape[-1])
-        top, left = (torch.randint(0, (side - c) // self.autoencoder.f + 1, ()).item() * self.autoencoder.f for side in x.shape[-2:])
-        x = x[..., top:top + c, left:left + c]
+        top, left = (
+            torch.randint(0, (side - c) // self.autoencoder.f + 1, ()).item()
+            * self.autoencoder.f
+            for side in x.shape[-2:]
+        )
+        x = x[..., top : top + c, left : left + c]
         z, price = self.autoencoder.bottleneck(x)
         x_hat = self.autoencoder.decode(z).float()
         with torch.autocast(x.device.type, enabled=False):
-            l1, seen = (x_hat - x).abs().mean(), perceptual_distance(self.features, x_hat, x).mean()
+            l1, seen = (x_hat - x).abs().mean(), perceptual_distance(
+                self.features, x_hat, x
+            ).mean()
         price = price.float().mean() / x[0].numel()
         reconstruction = l1 + self.perceptual * seen
-        terms = {"loss": reconstruction + self.penalty * price, "l1": l1, "perceptual": seen, "price": price}
-        if discriminator is None: return terms
+        terms = {
+            "loss": reconstruction + self.penalty * price,
+            "l1": l1,
+            "perceptual": seen,
+            "price": price,
+        }
+        if discriminator is None:
+            return terms
         fool, spot = adversarial_losses(discriminator, x, x_hat)
-        weight = adaptive_weight(reconstruction, fool, self.autoencoder.decoder.last.weight) if x_hat.requires_grad else 1.0
-        return terms | {"loss": terms["loss"] + self.adversarial * weight * fool + spot, "fool": fool, "spot": spot}
+        weight = (
+            adaptive_weight(reconstruction, fool, self.autoencoder.decoder.last.weight)
+            if x_hat.requires_grad
+            else 1.0
+        )
+        return terms | {
+            "loss": terms["loss"] + self.adversarial * weight * fool + spot,
+            "fool": fool,
+            "spot": spot,
+        }
 
     @torch.no_grad()
     def latents(self, data, batch: int = 64) -> dict[str, Tensor]:
-        """Encode all pictures once, {"latent": (N, c, h, w) float16}, and set `shift` and `scale` so that those used in training have mean 0 and variance 1."""
+        """Encode all pictures once, {"latent": (N, c, h, w) float16}, and set `shift` and
+        `scale` so that those used in training have mean 0 and variance 1.
+        """
         from tqdm.auto import tqdm
+
         def encode(part):
-            with torch.autocast(self.device.type, torch.bfloat16): return self.autoencoder.encode(part.to(self.device).float() / 127.5 - 1).half().cpu()
-        starts = tqdm(range(0, len(data.images), batch), desc="encoding", unit="batch", leave=False, disable=len(data.images) < 5_000)
-        z = torch.cat([encode(data.images[i:i + batch]) for i in starts])
+            with torch.autocast(self.device.type, torch.bfloat16):
+                return (
+                    self.autoencoder.encode(part.to(self.device).float() / 127.5 - 1)
+                    .half()
+                    .cpu()
+                )
+
+        starts = tqdm(
+            range(0, len(data.images), batch),
+            desc="encoding",
+            unit="batch",
+            leave=False,
+            disable=len(data.images) < 5_000,
+        )
+        z = torch.cat([encode(data.images[i : i + batch]) for i in starts])
         self.measure(z[data.weights > 0])
         return {"latent": z}
 
     def measure(self, z: Tensor):
-        """Set the buffers from latents (N, c, h, w): shift to each channel's mean, scale to one over the standard deviation that is left."""
+        """Set the buffers from latents (N, c, h, w): shift to each channel's mean, scale to one
+        over the standard deviation that is left.
+        """
         shift = z.float().mean((0, 2, 3))[:, None, None]
         self.shift.copy_(shift), self.scale.copy_(1 / (z.float() - shift).std())
 
     def encode(self, captions: list[str], length: int | None = None) -> dict[str, Tensor]:
-        """Captions to token ids {"ids": (B, L)}, L as long as the longest needs, or `length`. The empty caption gives the null condition."""
+        """Captions to token ids {"ids": (B, L)}, L as long as the longest needs, or `length`.
+        The empty caption gives the null condition.
+        """
         ids = self.tokenizer.encode(captions, self.text.length)
-        return {"ids": ids[:, :length or int((ids != Tokenizer.pad).sum(1).max())].to(self.device)}
+        return {
+            "ids": ids[:, : length or int((ids != Tokenizer.pad).sum(1).max())].to(self.device)
+        }
 
     def conditions(self, prompts: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the U-Net is told for the prompts (B rows) and for no prompt (1 row)."""
@@ -179,16 +428,26 @@ class LatentDiffusion(TextToImage):
         return self.read(ids), self.read(self.encode([""], ids["ids"].shape[1]))
 
     def read(self, ids: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Token ids {"ids": (B, L)} to the condition of `denoise`: one state a word, which of them count, a vector for all, and the first guess (B, c, h, w)."""
+        """Token ids {"ids": (B, L)} to the condition of `denoise`: one state a word, which of
+        them count, a vector for all, and the first guess (B, c, h, w).
+        """
         words = self.text(**ids)
         return words | {"guess": self.guess(**words)}
 
     def denoise(self, z_t: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor:
-        """The denoiser: predicts `kind`. z_t: (B, c, h, w), t: (B,), cond: what `read` gives, the guess beside z_t -> (B, c, h, w)."""
-        return self.unet(torch.cat([z_t, cond["guess"].to(z_t.dtype)], 1), t, **{k: v for k, v in cond.items() if k != "guess"})
+        """The denoiser: predicts `kind`. z_t: (B, c, h, w), t: (B,), cond: what `read` gives,
+        the guess beside z_t -> (B, c, h, w).
+        """
+        return self.unet(
+            torch.cat([z_t, cond["guess"].to(z_t.dtype)], 1),
+            t,
+            **{k: v for k, v in cond.items() if k != "guess"},
+        )
 
     def to_latent(self, x: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] -> what the U-Net works on, (B, c, H / f, W / f), of about unit variance."""
+        """Pictures (B, 3, H, W) in [-1, 1] -> what the U-Net works on, (B, c, H / f, W / f), of
+        about unit variance.
+        """
         return (self.autoencoder.encode(x) - self.shift) * self.scale
 
     def to_pictures(self, z: Tensor) -> Tensor:
@@ -196,156 +455,395 @@ class LatentDiffusion(TextToImage):
         return self.autoencoder.decode(z / self.scale + self.shift)
 
     def told(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        """A batch's latents z_0 (B, c, h, w), and what is told of them (`read`), of a share p_null nothing. batch: {"caption": B strings, "latent" from `latents` or "image"}."""
-        z_0 = (batch["latent"].float() - self.shift) * self.scale if "latent" in batch else self.to_latent(batch["image"])
+        """A batch's latents z_0 (B, c, h, w), and what is told of them (`read`), of a share
+        p_null nothing. batch: {"caption": B strings, "latent" from `latents` or "image"}.
+        """
+        z_0 = (
+            (batch["latent"].float() - self.shift) * self.scale
+            if "latent" in batch
+            else self.to_latent(batch["image"])
+        )
         ids = self.encode(batch["caption"])
-        return z_0, self.read(drop_condition(ids, self.encode([""], ids["ids"].shape[1]), self.p_null))
+        return z_0, self.read(
+            drop_condition(ids, self.encode([""], ids["ids"].shape[1]), self.p_null)
+        )
 
     def guess_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Mean square error of the first guess: its best is E[z_0 | caption], what the U-Net could answer to pure noise. batch: as in `told` -> {"loss": scalar}."""
+        """Mean square error of the first guess: its best is E[z_0 | caption], what the U-Net
+        could answer to pure noise. batch: as in `told` -> {"loss": scalar}.
+        """
         z_0, cond = self.told(batch)
         return {"loss": F.mse_loss(cond["guess"].float(), z_0)}
 
     def latent_loss(self, batch: dict) -> dict[str, Tensor]:
-        """The second stage's loss (Rombach 2022, eq. 3), as PixelDiffusion's but on latents: the error in x_0 has the weight min(SNR + 1, 5) whatever is predicted.
+        """The second stage's loss (Rombach 2022, eq. 3), as PixelDiffusion's but on latents:
+        the error in x_0 has the weight min(SNR + 1, 5) whatever is predicted.
 
-        The tower is frozen here, as Stable Diffusion's is (in the paper it is trained along). batch: as in `told` -> {"loss": scalar}.
+        The tower is frozen here, as Stable Diffusion's is (in the paper it is trained along).
+        batch: as in `told` -> {"loss": scalar}.
         """
-        with torch.no_grad(): z_0, cond = self.told(batch)
-        snr, t = self.schedule.snr, draw_times(len(z_0), self.schedule.T, self.time_shift, z_0.device)
+        with torch.no_grad():
+            z_0, cond = self.told(batch)
+        snr, t = self.schedule.snr, draw_times(
+            len(z_0), self.schedule.T, self.time_shift, z_0.device
+        )
         weight = (snr + 1).clamp(max=5) / {"x0": 1, "v": snr + 1, "eps": snr}[self.kind]
-        return {"loss": diffusion_loss(self.denoise, self.schedule, z_0, cond, self.kind, t=t, weight=weight).mean()}
+        return {
+            "loss": (
+                diffusion_loss(
+                    self.denoise, self.schedule, z_0, cond, self.kind, t=t, weight=weight
+                ).mean()
+            )
+        }
 
-    def walk(self, prompts: list[str], z_T: Tensor, times: list[int], guidance: float | None = None, sampler: str | None = None, wrap: Callable | None = None,
-             generator: torch.Generator | None = None) -> Iterator[Step]:
-        """The sampler's steps in the latent, from z_T (B, c, h, w) along falling time indices. wrap: guided denoiser -> denoiser of x_0 (`keep_known`)."""
-        sampler, guidance = sampler or self.sampler, self.guidance if guidance is None else guidance
-        if sampler not in SAMPLERS: raise ValueError(f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}")
-        if not 0 <= guidance <= 30: raise ValueError(f"guidance must lie between 0 and 30, got {guidance}; {self.guidance:g} is a good start")
+    def walk(
+        self,
+        prompts: list[str],
+        z_T: Tensor,
+        times: list[int],
+        guidance: float | None = None,
+        sampler: str | None = None,
+        wrap: Callable | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[Step]:
+        """The sampler's steps in the latent, from z_T (B, c, h, w) along falling time indices.
+        wrap: guided denoiser -> denoiser of x_0 (`keep_known`).
+        """
+        sampler, guidance = sampler or self.sampler, (
+            self.guidance if guidance is None else guidance
+        )
+        if sampler not in SAMPLERS:
+            raise ValueError(
+                f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}"
+            )
+        if not 0 <= guidance <= 30:
+            raise ValueError(
+                f"guidance must lie between 0 and 30, got {guidance}; {self.guidance:g} is a"
+                " good start"
+            )
         cond, null = self.conditions(prompts)
         denoiser, kind = classifier_free(self.denoise, guidance, null), self.kind
-        if wrap: denoiser, kind = wrap(denoiser), "x0"
+        if wrap:
+            denoiser, kind = wrap(denoiser), "x0"
         options = {"generator": generator} if sampler == "ddpm" else {}
-        for step in SAMPLERS[sampler](denoiser, self.schedule, z_T, cond, kind=kind, times=times, clip=False, **options): yield LatentStep(step, self.to_pictures)
+        for step in SAMPLERS[sampler](
+            denoiser, self.schedule, z_T, cond, kind=kind, times=times, clip=False, **options
+        ):
+            yield LatentStep(step, self.to_pictures)
 
     def noise(self, n: int, generator: torch.Generator) -> Tensor:
         """n starting points (n, c, h, w) of standard normal noise."""
         side = self.image_size // self.autoencoder.f
-        return torch.randn(n, self.autoencoder.latent_channels, side, side, generator=generator).to(self.device)
+        return torch.randn(
+            n, self.autoencoder.latent_channels, side, side, generator=generator
+        ).to(self.device)
 
     def times(self, num_steps: int | None) -> list[int]:
         """The time indices that `num_steps` steps visit (default: the model's own)."""
         return step_indices(self.schedule.T, self.num_steps if num_steps is None else num_steps)
 
     @torch.no_grad()
-    def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0,
-              sampler: str | None = None) -> Iterator[LatentStep]:
-        """Draw n pictures for each prompt, step by step in the latent. guidance: scale s >= 0; sampler: "ddpm", "ddim" or "dpm++"."""
+    def steps(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+    ) -> Iterator[LatentStep]:
+        """Draw n pictures for each prompt, step by step in the latent. guidance: scale s >= 0;
+        sampler: "ddpm", "ddim" or "dpm++".
+        """
         prompts, generator = check_prompts(prompts, n), torch.Generator().manual_seed(seed)
-        yield from self.walk(prompts, self.noise(len(prompts), generator), self.times(num_steps), guidance, sampler, generator=generator if self.device.type == "cpu" else None)
+        yield from self.walk(
+            prompts,
+            self.noise(len(prompts), generator),
+            self.times(num_steps),
+            guidance,
+            sampler,
+            generator=generator if self.device.type == "cpu" else None,
+        )
 
     def start_from(self, image: Tensor) -> Tensor:
-        """Check a picture (3, S, S) or (1, 3, S, S) in [-1, 1] of the model's size and encode it. ValueError otherwise."""
+        """Check a picture (3, S, S) or (1, 3, S, S) in [-1, 1] of the model's size and encode
+        it. ValueError otherwise.
+        """
         image = check_sized(image, 3, self.image_size)
-        if image.abs().max() > 1.001: raise ValueError("the picture must lie in [-1, 1]; use to_float on 8-bit pictures")
+        if image.abs().max() > 1.001:
+            raise ValueError("the picture must lie in [-1, 1]; use to_float on 8-bit pictures")
         return self.to_latent(image.to(self.device))
 
     @torch.no_grad()
-    def image_to_image(self, image: Tensor, prompts: str | list[str], *, strength: float = 0.6, n: int = 1, guidance: float | None = None,
-                       num_steps: int | None = None, seed: int = 0, sampler: str | None = None) -> Gallery:
-        """SDEdit (Meng 2021) in the latent: noise the picture part of the way, then draw from there. image: (3, S, S) or (1, 3, S, S) in [-1, 1].
+    def image_to_image(
+        self,
+        image: Tensor,
+        prompts: str | list[str],
+        *,
+        strength: float = 0.6,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+    ) -> Gallery:
+        """SDEdit (Meng 2021) in the latent: noise the picture part of the way, then draw from
+        there. image: (3, S, S) or (1, 3, S, S) in [-1, 1].
 
-        strength: 0 < strength <= 1, the share of the steps that are walked; 1 leaves almost nothing of the picture.
+        strength: 0 < strength <= 1, the share of the steps that are walked; 1 leaves almost
+        nothing of the picture.
         """
-        if not 0 < strength <= 1: raise ValueError(f"strength lies above 0 and up to 1, got {strength}; 0.6 is a good start")
-        prompts, generator, z_0 = check_prompts(prompts, n), torch.Generator().manual_seed(seed), self.start_from(image)
+        if not 0 < strength <= 1:
+            raise ValueError(
+                f"strength lies above 0 and up to 1, got {strength}; 0.6 is a good start"
+            )
+        prompts, generator, z_0 = (
+            check_prompts(prompts, n),
+            torch.Generator().manual_seed(seed),
+            self.start_from(image),
+        )
         times = self.times(num_steps)
-        times = times[len(times) - max(1, round(strength * len(times))):]
+        times = times[len(times) - max(1, round(strength * len(times))) :]
         start = torch.full((len(prompts),), times[0], device=self.device)
-        z_t = q_sample(self.schedule, z_0.expand(len(prompts), -1, -1, -1), start, self.noise(len(prompts), generator))
-        for step in self.walk(prompts, z_t, times, guidance, sampler, generator=generator if self.device.type == "cpu" else None): pass
+        z_t = q_sample(
+            self.schedule,
+            z_0.expand(len(prompts), -1, -1, -1),
+            start,
+            self.noise(len(prompts), generator),
+        )
+        for step in self.walk(
+            prompts,
+            z_t,
+            times,
+            guidance,
+            sampler,
+            generator=generator if self.device.type == "cpu" else None,
+        ):
+            pass
         return Gallery(step.x.clamp(-1, 1).float().cpu(), prompts)
 
     @torch.no_grad()
-    def edit(self, image: Tensor, mask: Tensor, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0) -> Gallery:
-        """Inpainting in the latent: repaint where mask is 1. image: (3, S, S) or (1, 3, S, S) in [-1, 1], mask: (S, S), or with ones before. Pixels outside come back unchanged.
+    def edit(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+    ) -> Gallery:
+        """Inpainting in the latent: repaint where mask is 1. image: (3, S, S) or (1, 3, S, S)
+        in [-1, 1], mask: (S, S), or with ones before. Pixels outside come back unchanged.
 
-        A cell of the latent is repainted where any of its pixels is; DDIM, since the known part must keep to one path.
+        A cell of the latent is repainted where any of its pixels is; DDIM, since the known part
+        must keep to one path.
         """
         image, mask = (x[(None,) * (4 - x.ndim)] for x in (image, mask))
-        if tuple(mask.shape) != (1, 1, *image.shape[2:]): raise ValueError(f"the mask must be {(1, 1, *image.shape[2:])} like the picture, got {tuple(mask.shape)}")
-        if not (mask > 0.5).any(): raise ValueError("the mask is empty: nothing would change; paint where the picture is to be redrawn")
-        prompts, z_0, mask = check_prompts(prompts, n), self.start_from(image), (mask > 0.5).float().to(self.device)
+        if tuple(mask.shape) != (1, 1, *image.shape[2:]):
+            raise ValueError(
+                f"the mask must be {(1, 1, *image.shape[2:])} like the picture, got"
+                f" {tuple(mask.shape)}"
+            )
+        if not (mask > 0.5).any():
+            raise ValueError(
+                "the mask is empty: nothing would change; paint where the picture is to be"
+                " redrawn"
+            )
+        prompts, z_0, mask = (
+            check_prompts(prompts, n),
+            self.start_from(image),
+            (mask > 0.5).float().to(self.device),
+        )
         repaint = F.max_pool2d(mask, self.autoencoder.f)
         z_T = self.noise(len(prompts), torch.Generator().manual_seed(seed))
-        for step in self.walk(prompts, z_T, self.times(num_steps), guidance, "ddim", lambda d: keep_known(d, self.schedule, self.kind, z_0, repaint)): pass
-        return Gallery(torch.where(mask > 0, step.x.clamp(-1, 1), image.to(self.device)).float().cpu(), prompts)
+        for step in self.walk(
+            prompts,
+            z_T,
+            self.times(num_steps),
+            guidance,
+            "ddim",
+            lambda d: keep_known(d, self.schedule, self.kind, z_0, repaint),
+        ):
+            pass
+        return Gallery(
+            torch.where(mask > 0, step.x.clamp(-1, 1), image.to(self.device)).float().cpu(),
+            prompts,
+        )
 
     @torch.no_grad()
     def score(self, seed: int = 0, n: int = 200) -> dict:
-        """The autoencoder's figures for the card: PSNR in decibels, the mean over n held-out emoji (things and styles unseen) and n held-out shapes."""
+        """The autoencoder's figures for the card: PSNR in decibels, the mean over n held-out
+        emoji (things and styles unseen) and n held-out shapes.
+        """
         from t2i_course.data.captioned import emoji, shapes
+
         art = emoji(self.image_size)
         held = torch.tensor([s in ("pair", "concept") for s in art.splits]).nonzero()[:, 0]
-        chosen = art.images[held[torch.randperm(len(held), generator=torch.Generator().manual_seed(seed))[:n]]]
+        chosen = art.images[
+            held[torch.randperm(len(held), generator=torch.Generator().manual_seed(seed))[:n]]
+        ]
         found = {}
-        for name, images in (("emoji", chosen), ("shapes", shapes(n, self.image_size, seed, "test").images)):
+        for name, images in (
+            ("emoji", chosen),
+            ("shapes", shapes(n, self.image_size, seed, "test").images),
+        ):
             x = images.to(self.device).float() / 127.5 - 1
-            rebuilt = torch.cat([self.autoencoder.decode(self.autoencoder.encode(part)).clamp(-1, 1) for part in x.split(32)])
+            rebuilt = torch.cat(
+                [
+                    self.autoencoder.decode(self.autoencoder.encode(part)).clamp(-1, 1)
+                    for part in x.split(32)
+                ]
+            )
             found[f"psnr_{name}"] = round(float(psnr(x, rebuilt).mean()), 2)
         return {"autoencoder": found | {"n": n}}
 
 # %% ../nbs/readings/07_ldm.ipynb #c133
-def neighbours(query: Tensor, database: Tensor, k: int, exclude: Tensor | None = None) -> Tensor:
-    """Indices (B, k) of the k rows of `database` (N, D) with the largest dot product with each row of `query` (B, D), best first: one matrix product.
+def neighbours(
+    query: Tensor, database: Tensor, k: int, exclude: Tensor | None = None
+) -> Tensor:
+    """Indices (B, k) of the k rows of `database` (N, D) with the largest dot product with each
+    row of `query` (B, D), best first: one matrix product.
 
-    exclude: (B,) a row of the database that does not count for each query (itself, in training). Source: Blattmann 2022, sec. 3 (with ScaNN, for 20 million rows).
+    exclude: (B,) a row of the database that does not count for each query (itself, in
+    training). Source: Blattmann 2022, sec. 3 (with ScaNN, for 20 million rows).
     """
-    if not 1 <= k <= len(database) - (exclude is not None): raise ValueError(f"k = {k} neighbours cannot be found among {len(database)} rows; take a smaller k or a larger database")
+    if not 1 <= k <= len(database) - (exclude is not None):
+        raise ValueError(
+            f"k = {k} neighbours cannot be found among {len(database)} rows; take a smaller k"
+            " or a larger database"
+        )
     closeness = query @ database.T
-    if exclude is not None: closeness.scatter_(1, exclude[:, None], -torch.inf)
+    if exclude is not None:
+        closeness.scatter_(1, exclude[:, None], -torch.inf)
     return closeness.topk(k).indices
 
 # %% ../nbs/readings/07_ldm.ipynb #c213
 def sd_tokenizer(vocab: Path, merges: Path) -> str:
-    """CLIP's tokenizer as JSON text from the `vocab.json` and `merges.txt` of a Stable Diffusion: byte-level BPE on lower-case words that end in </w>."""
+    """CLIP's tokenizer as JSON text from the `vocab.json` and `merges.txt` of a Stable
+    Diffusion: byte-level BPE on lower-case words that end in </w>.
+    """
     from tokenizers import Regex, Tokenizer as BPE, models, normalizers, pre_tokenizers
-    bpe = BPE(models.BPE.from_file(str(vocab), str(merges), end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+
+    bpe = BPE(
+        models.BPE.from_file(
+            str(vocab), str(merges), end_of_word_suffix="</w>", unk_token="<|endoftext|>"
+        )
+    )
+    bpe.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
     words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(words, behavior="removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     return bpe.to_str()
 
 
 def sd_config(text: dict, unet: dict, vae: dict) -> dict:
-    """Our arguments for the three config.json files of a Stable Diffusion 1.x in diffusers' layout."""
-    readers = [i for i, kind in enumerate(unet["down_block_types"]) if kind.startswith("CrossAttn")]
-    return dict(image_size=unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1), scale=vae.get("scaling_factor", 0.18215),
-                autoencoder=dict(channels=vae["block_out_channels"], latent_channels=vae["latent_channels"], num_res=vae["layers_per_block"], groups=vae["norm_num_groups"]),
-                text=dict(vocab_size=text["vocab_size"], length=text["max_position_embeddings"], dim=text["hidden_size"], depth=text["num_hidden_layers"],
-                          heads=text["num_attention_heads"], activation=text["hidden_act"]),
-                unet=dict(in_channels=unet["in_channels"], out_channels=unet["out_channels"], channels=unet["block_out_channels"], attention=readers, num_res=unet["layers_per_block"],
-                          heads=unet["attention_head_dim"], context_dim=unet["cross_attention_dim"], groups=unet["norm_num_groups"]))
+    """Our arguments for the three config.json files of a Stable Diffusion 1.x in diffusers'
+    layout.
+    """
+    readers = [
+        i for i, kind in enumerate(unet["down_block_types"]) if kind.startswith("CrossAttn")
+    ]
+    return dict(
+        image_size=unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1),
+        scale=vae.get("scaling_factor", 0.18215),
+        autoencoder=dict(
+            channels=vae["block_out_channels"],
+            latent_channels=vae["latent_channels"],
+            num_res=vae["layers_per_block"],
+            groups=vae["norm_num_groups"],
+        ),
+        text=dict(
+            vocab_size=text["vocab_size"],
+            length=text["max_position_embeddings"],
+            dim=text["hidden_size"],
+            depth=text["num_hidden_layers"],
+            heads=text["num_attention_heads"],
+            activation=text["hidden_act"],
+        ),
+        unet=dict(
+            in_channels=unet["in_channels"],
+            out_channels=unet["out_channels"],
+            channels=unet["block_out_channels"],
+            attention=readers,
+            num_res=unet["layers_per_block"],
+            heads=unet["attention_head_dim"],
+            context_dim=unet["cross_attention_dim"],
+            groups=unet["norm_num_groups"],
+        ),
+    )
 
 
 class StableDiffusion(LatentDiffusion):
-    """Stable Diffusion 1.x from our modules: CLIP's text tower, SDUNet, kl-f8, eps-prediction on the scaled-linear schedule (model card of v1-5).
+    """Stable Diffusion 1.x from our modules: CLIP's text tower, SDUNet, kl-f8, eps-prediction
+    on the scaled-linear schedule (model card of v1-5).
 
-    `StableDiffusion()` has the published sizes; without a `tokenizer` (JSON text) it can be counted and loaded, not asked. Made by `LatentDiffusion.from_published`.
+    `StableDiffusion()` has the published sizes; without a `tokenizer` (JSON text) it can be
+    counted and loaded, not asked. Made by `LatentDiffusion.from_published`.
     """
-    SIZES = dict(vocab_size=49408, length=77, dim=768, depth=12, heads=12, activation="quick_gelu")
+
+    SIZES = dict(
+        vocab_size=49408, length=77, dim=768, depth=12, heads=12, activation="quick_gelu"
+    )
     image_size = 512
 
-    def __init__(self, tokenizer: str | None = None, image_size: int = 512, autoencoder: dict = {}, text: dict = {}, unet: dict = {}, scale: float = 0.18215,
-                 guidance: float = 7.5, num_steps: int = 30, sampler: str = "dpm++"):
+    def __init__(
+        self,
+        tokenizer: str | None = None,
+        image_size: int = 512,
+        autoencoder: dict = {},
+        text: dict = {},
+        unet: dict = {},
+        scale: float = 0.18215,
+        guidance: float = 7.5,
+        num_steps: int = 30,
+        sampler: str = "dpm++",
+    ):
         TextToImage.__init__(self)
-        self.config = dict(tokenizer=tokenizer, image_size=image_size, autoencoder=autoencoder, text=text, unet=unet, scale=scale, guidance=guidance, num_steps=num_steps, sampler=sampler)
-        self.image_size, self.kind, self.guidance, self.num_steps, self.sampler = image_size, "eps", guidance, num_steps, sampler
-        self.tokenizer, text = Tokenizer.from_str(tokenizer) if tokenizer else None, self.SIZES | text
-        self.autoencoder, self.unet, self.text = KLAutoencoder(**autoencoder), SDUNet(**unet), TextTransformer(**text, embed=text["dim"])
-        self.text.project = nn.Identity()                              # the U-Net reads every token's state, not CLIP's one vector
-        self.register_buffer("shift", torch.zeros(self.autoencoder.latent_channels, 1, 1)), self.register_buffer("scale", torch.tensor(scale))
-        with torch.device("cpu"): self.schedule = Schedule.scaled_linear()         # also where the networks are only counted, on the meta device
+        self.config = dict(
+            tokenizer=tokenizer,
+            image_size=image_size,
+            autoencoder=autoencoder,
+            text=text,
+            unet=unet,
+            scale=scale,
+            guidance=guidance,
+            num_steps=num_steps,
+            sampler=sampler,
+        )
+        self.image_size, self.kind, self.guidance, self.num_steps, self.sampler = (
+            image_size,
+            "eps",
+            guidance,
+            num_steps,
+            sampler,
+        )
+        self.tokenizer, text = (
+            Tokenizer.from_str(tokenizer) if tokenizer else None
+        ), self.SIZES | text
+        self.autoencoder, self.unet, self.text = (
+            KLAutoencoder(**autoencoder),
+            SDUNet(**unet),
+            TextTransformer(**text, embed=text["dim"]),
+        )
+        self.text.project = (
+            nn.Identity()
+        )  # the U-Net reads every token's state, not CLIP's one vector
+        self.register_buffer(
+            "shift", torch.zeros(self.autoencoder.latent_channels, 1, 1)
+        ), self.register_buffer("scale", torch.tensor(scale))
+        with torch.device("cpu"):
+            self.schedule = (
+                Schedule.scaled_linear()
+            )  # also where the networks are only counted, on the meta device
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -353,32 +851,77 @@ class StableDiffusion(LatentDiffusion):
         return {}
 
     def encode(self, captions: list[str], length: int | None = None) -> dict[str, Tensor]:
-        """Captions to {"ids": (B, 77)}: start, words, end, and end again as padding, as the model was trained. ValueError where a caption is too long."""
-        if self.tokenizer is None: raise ValueError("this Stable Diffusion was made without a tokenizer; load it with LatentDiffusion.from_published")
-        end, rows = self.text.words.num_embeddings - 1, [e.ids for e in self.tokenizer.bpe.encode_batch(list(captions))]
+        """Captions to {"ids": (B, 77)}: start, words, end, and end again as padding, as the
+        model was trained. ValueError where a caption is too long.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                "this Stable Diffusion was made without a tokenizer; load it with"
+                " LatentDiffusion.from_published"
+            )
+        end, rows = self.text.words.num_embeddings - 1, [
+            e.ids for e in self.tokenizer.bpe.encode_batch(list(captions))
+        ]
         for row, caption in zip(rows, captions):
-            if len(row) > self.text.length - 2: raise ValueError(f"the prompt has {len(row)} tokens and the model reads {self.text.length - 2}; shorten it: {caption[:60]!r}...")
-        return {"ids": torch.tensor([[end - 1, *row] + [end] * (self.text.length - 1 - len(row)) for row in rows], device=self.device)}
+            if len(row) > self.text.length - 2:
+                raise ValueError(
+                    f"the prompt has {len(row)} tokens and the model reads"
+                    f" {self.text.length - 2}; shorten it: {caption[:60]!r}..."
+                )
+        return {
+            "ids": torch.tensor(
+                [[end - 1, *row] + [end] * (self.text.length - 1 - len(row)) for row in rows],
+                device=self.device,
+            )
+        }
 
     def read(self, ids: dict[str, Tensor]) -> dict[str, Tensor]:
         """Token ids {"ids": (B, L)} to what cross-attention reads, {"context": (B, L, dim)}."""
         return {"context": self.text.states(ids["ids"])}
 
     def denoise(self, z_t: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor:
-        """The denoiser: predicts the noise. z_t: (B, 4, h, w), t: (B,), cond: what `read` gives -> (B, 4, h, w)."""
+        """The denoiser: predicts the noise. z_t: (B, 4, h, w), t: (B,), cond: what `read` gives
+        -> (B, 4, h, w).
+        """
         return self.unet(z_t, t, **cond)
 
     @classmethod
     def load(cls, open_file: Callable) -> "StableDiffusion":
-        """Build and fill it from files in diffusers' layout. open_file: a name such as "unet/config.json" -> its path."""
+        """Build and fill it from files in diffusers' layout. open_file: a name such as
+        "unet/config.json" -> its path.
+        """
+
         def weights(part):
-            try: return read_published(open_file(f"{part}.safetensors"))
-            except ValueError: return read_published(open_file(f"{part}.bin"))
-        config = sd_config(*(json.loads(Path(open_file(f"{part}/config.json")).read_text(encoding="utf8")) for part in ("text_encoder", "unet", "vae")))
-        words, merges = Path(open_file("tokenizer/vocab.json")), Path(open_file("tokenizer/merges.txt"))
+            try:
+                return read_published(open_file(f"{part}.safetensors"))
+            except ValueError:
+                return read_published(open_file(f"{part}.bin"))
+
+        config = sd_config(
+            *(
+                json.loads(Path(open_file(f"{part}/config.json")).read_text(encoding="utf8"))
+                for part in ("text_encoder", "unet", "vae")
+            )
+        )
+        words, merges = Path(open_file("tokenizer/vocab.json")), Path(
+            open_file("tokenizer/merges.txt")
+        )
         self = cls(sd_tokenizer(words, merges), **config)
-        text = {k if k.startswith("text_model.") else f"text_model.{k}": v for k, v in weights("text_encoder/model").items()}      # newer files leave the prefix out
-        load_strictly(self.text, {k.removeprefix("text."): v for k, v in published_names(text).items()}, "text_encoder")
-        load_strictly(self.unet, rename(weights("unet/diffusion_pytorch_model"), DIFFUSERS_UNET), "unet")
-        load_strictly(self.autoencoder, rename(weights("vae/diffusion_pytorch_model"), DIFFUSERS_AUTOENCODER), "vae")
+        text = {
+            k if k.startswith("text_model.") else f"text_model.{k}": v
+            for k, v in weights("text_encoder/model").items()
+        }  # newer files leave the prefix out
+        load_strictly(
+            self.text,
+            {k.removeprefix("text."): v for k, v in published_names(text).items()},
+            "text_encoder",
+        )
+        load_strictly(
+            self.unet, rename(weights("unet/diffusion_pytorch_model"), DIFFUSERS_UNET), "unet"
+        )
+        load_strictly(
+            self.autoencoder,
+            rename(weights("vae/diffusion_pytorch_model"), DIFFUSERS_AUTOENCODER),
+            "vae",
+        )
         return self.eval()

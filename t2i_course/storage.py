@@ -16,48 +16,93 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/storage.ipynb #c003
-WEIGHTS = Path(__file__).resolve().parents[0] / "weights" if "__file__" in globals() else Path("../t2i_course/weights").resolve()
+WEIGHTS = (
+    Path(__file__).resolve().parents[0] / "weights"
+    if "__file__" in globals()
+    else Path("../t2i_course/weights").resolve()
+)
 
 
 def write_atomically(path: str | Path, write) -> Path:
-    """Call write(temporary_path), then rename it to path in one step. Raises ValueError when the folder cannot be written."""
+    """Call write(temporary_path), then rename it to path in one step.
+
+    Raises ValueError when the folder cannot be written.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
-        with open(temporary, "rb+") as f: os.fsync(f.fileno())
-        temporary.chmod(0o644)                                   # safetensors would leave it readable to its owner alone
+        with open(temporary, "rb+") as f:
+            os.fsync(f.fileno())
+        temporary.chmod(0o644)  # safetensors would leave it readable to its owner alone
         os.replace(temporary, path)
-    except OSError as e: raise ValueError(f"cannot write {path}: {e.strerror or e}; choose another folder or free some space") from None
+    except OSError as e:
+        raise ValueError(
+            f"cannot write {path}: {e.strerror or e}; choose another folder or free some space"
+        ) from None
     finally:
-        with suppress(OSError): temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
 
 
-def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict | None = None) -> Path:
+def save_tensors(
+    path: str | Path, tensors: dict[str, Tensor], metadata: dict | None = None
+) -> Path:
     """Write named tensors and JSON metadata to one safetensors file, whole or not at all."""
     from safetensors.torch import save_file
+
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    return write_atomically(path, lambda p: save_file(tensors, p, {"t2i": json.dumps(metadata or {})}))
+    return write_atomically(
+        path, lambda p: save_file(tensors, p, {"t2i": json.dumps(metadata or {})})
+    )
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Read what `save_tensors` wrote: (tensors, metadata). Raises ValueError naming the file and what is wrong with it."""
+    """Read what `save_tensors` wrote: (tensors, metadata).
+
+    Raises ValueError naming the file and what is wrong with it.
+    """
     from safetensors import safe_open
+
     path = Path(path)
-    if not path.is_file(): raise ValueError(f"no weights at {path}; check the name or train and save the model first")
+    if not path.is_file():
+        raise ValueError(
+            f"no weights at {path}; check the name or train and save the model first"
+        )
     try:
-        with safe_open(path, "pt") as f: return {k: f.get_tensor(k) for k in f.keys()}, json.loads((f.metadata() or {}).get("t2i", "{}"))
-    except Exception as e: raise ValueError(f"{path} is not a whole safetensors file ({str(e).splitlines()[0]}); delete it and make it again") from None
+        with safe_open(path, "pt") as f:
+            return {k: f.get_tensor(k) for k in f.keys()}, json.loads(
+                (f.metadata() or {}).get("t2i", "{}")
+            )
+    except Exception as e:
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({str(e).splitlines()[0]}); delete it and"
+            " make it again"
+        ) from None
 
 # %% ../nbs/storage.ipynb #c010
-def load_strictly(module: torch.nn.Module, state: dict[str, Tensor], origin: str = "the file") -> torch.nn.Module:
-    """Copy a state dict into a module, refusing missing, extra or misshapen entries by name (ValueError). Returns the module."""
+def load_strictly(
+    module: torch.nn.Module, state: dict[str, Tensor], origin: str = "the file"
+) -> torch.nn.Module:
+    """Copy a state dict into a module, refusing missing, extra or misshapen entries by name
+    (ValueError). Returns the module.
+    """
     own = module.state_dict()
-    problems = [f"missing {k}" for k in own if k not in state] + [f"extra {k}" for k in state if k not in own]
-    problems += [f"{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}" for k in own if k in state and state[k].shape != own[k].shape]
-    if problems: raise ValueError(f"{origin} does not fit {type(module).__name__}: {'; '.join(problems[:4])}" + (f" and {len(problems) - 4} more" if len(problems) > 4 else ""))
+    problems = [f"missing {k}" for k in own if k not in state] + [
+        f"extra {k}" for k in state if k not in own
+    ]
+    problems += [
+        f"{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}"
+        for k in own
+        if k in state and state[k].shape != own[k].shape
+    ]
+    if problems:
+        raise ValueError(
+            f"{origin} does not fit {type(module).__name__}: {'; '.join(problems[:4])}"
+            + (f" and {len(problems) - 4} more" if len(problems) > 4 else "")
+        )
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
     return module
 
@@ -68,36 +113,66 @@ def shipped() -> list[str]:
 
 
 def find_pretrained(name_or_folder: str | Path) -> Path:
-    """The folder of a shipped system by name, or of a saved one by path. Raises ValueError naming what there is."""
+    """The folder of a shipped system by name, or of a saved one by path.
+
+    Raises ValueError naming what there is.
+    """
     for folder in (WEIGHTS / str(name_or_folder), Path(name_or_folder)):
-        if (folder / "config.json").is_file(): return folder
-    raise ValueError(f"no trained system {str(name_or_folder)!r}; shipped are: {', '.join(shipped()) or 'none'}; or give a folder with config.json and model.safetensors")
+        if (folder / "config.json").is_file():
+            return folder
+    raise ValueError(
+        f"no trained system {str(name_or_folder)!r}; shipped are:"
+        f" {', '.join(shipped()) or 'none'}; or give a folder with config.json and"
+        " model.safetensors"
+    )
 
 
 def read_json(path: Path) -> dict:
     """Read a JSON file. Raises ValueError naming the file."""
-    try: return json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as e: raise ValueError(f"{path} cannot be read as JSON ({e}); restore it from where the model came from") from None
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as e:
+        raise ValueError(
+            f"{path} cannot be read as JSON ({e}); restore it from where the model came from"
+        ) from None
 
 
 def load_pretrained(cls: type, name_or_folder: str | Path) -> torch.nn.Module:
     """Rebuild a system of class `cls` from a folder or a shipped name, strictly, in float32."""
     folder = find_pretrained(name_or_folder)
     config = read_json(folder / "config.json")
-    if config.pop("system", cls.__name__) != cls.__name__: raise ValueError(f"{folder} holds another system than {cls.__name__}; see its config.json")
+    if config.pop("system", cls.__name__) != cls.__name__:
+        raise ValueError(
+            f"{folder} holds another system than {cls.__name__}; see its config.json"
+        )
     tensors, _ = load_tensors(folder / "model.safetensors")
     return load_strictly(cls(**config), tensors, str(folder / "model.safetensors"))
 
 
-def save_pretrained(system: torch.nn.Module, folder: str | Path, card: dict | None = None, dtype: torch.dtype = torch.float16):
-    """Write a system's config.json, model.safetensors (floats as dtype) and, where given, card.json."""
+def save_pretrained(
+    system: torch.nn.Module,
+    folder: str | Path,
+    card: dict | None = None,
+    dtype: torch.dtype = torch.float16,
+):
+    """Write a system's config.json, model.safetensors (floats as dtype) and, where given,
+    card.json.
+    """
     folder = Path(folder)
-    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in system.state_dict().items()}
+    state = {
+        k: v.to(dtype) if v.is_floating_point() else v for k, v in system.state_dict().items()
+    }
     save_tensors(folder / "model.safetensors", state)
     write_json(folder / "config.json", {"system": type(system).__name__, **system.config})
-    if card is not None: write_json(folder / "card.json", card)
+    if card is not None:
+        write_json(folder / "card.json", card)
 
 
 def write_json(path: str | Path, content) -> Path:
     """Write JSON, indented, whole or not at all."""
-    return write_atomically(path, lambda p: Path(p).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf8"))
+    return write_atomically(
+        path,
+        lambda p: Path(p).write_text(
+            json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf8"
+        ),
+    )

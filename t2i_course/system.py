@@ -21,9 +21,11 @@ from PIL import Image
 class Step:
     """One step of a sampler: what it has, and where it thinks it is going.
 
-    i: number of this step, 0 .. num_steps-1; t: time index in the schedule it stepped to (-1: clean);
-    x: (B, C, H, W) the state after the step; x0_hat: (B, C, H, W) the clean picture the network predicted in this step.
+    i: number of this step, 0 .. num_steps-1; t: time index in the schedule it stepped to (-1:
+    clean); x: (B, C, H, W) the state after the step; x0_hat: (B, C, H, W) the clean picture the
+    network predicted in this step.
     """
+
     i: int
     num_steps: int
     t: int
@@ -32,93 +34,174 @@ class Step:
 
 # %% ../nbs/system.ipynb #c006
 def to_pil(x: Tensor) -> Image.Image:
-    """(3, H, W) float in [-1, 1] or uint8 -> PIL picture. Floats are clipped; raises ValueError for other shapes or NaN."""
-    if x.ndim != 3 or x.shape[0] != 3: raise ValueError(f"expected one RGB picture of shape (3, H, W), got {tuple(x.shape)}")
+    """(3, H, W) float in [-1, 1] or uint8 -> PIL picture.
+
+    Floats are clipped; raises ValueError for other shapes or NaN.
+    """
+    if x.ndim != 3 or x.shape[0] != 3:
+        raise ValueError(f"expected one RGB picture of shape (3, H, W), got {tuple(x.shape)}")
     if x.dtype != torch.uint8:
-        if not torch.isfinite(x).all(): raise ValueError("the picture holds NaN or infinity; the model diverged or was fed such values")
+        if not torch.isfinite(x).all():
+            raise ValueError(
+                "the picture holds NaN or infinity; the model diverged or was fed such values"
+            )
         x = ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return Image.fromarray(x.permute(1, 2, 0).contiguous().cpu().numpy(), "RGB")
 
 
 @dataclass
 class Gallery:
-    """Pictures with their prompts. images: (N, 3, H, W) float in [-1, 1]; prompts: N strings. Shows itself as a grid in a notebook."""
+    """Pictures with their prompts. images: (N, 3, H, W) float in [-1, 1]; prompts: N strings.
+    Shows itself as a grid in a notebook.
+    """
+
     images: Tensor
     prompts: list[str]
 
-    def __len__(self) -> int: return len(self.images)
-    def __getitem__(self, i: int) -> Image.Image: return to_pil(self.images[i])
-    def __iter__(self): return (self[i] for i in range(len(self)))
+    def __len__(self) -> int:
+        return len(self.images)
 
-    def grid(self, cols: int | None = None, scale: int | None = None, gap: int = 4) -> Image.Image:
-        """All pictures in one, `cols` a row, each pixel `scale` pixels wide. By default about square, and pictures of about 128 pixels."""
+    def __getitem__(self, i: int) -> Image.Image:
+        return to_pil(self.images[i])
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def grid(
+        self, cols: int | None = None, scale: int | None = None, gap: int = 4
+    ) -> Image.Image:
+        """All pictures in one, `cols` a row, each pixel `scale` pixels wide.
+
+        By default about square, and pictures of about 128 pixels.
+        """
         n, size = len(self), self.images.shape[-1]
         cols, scale = cols or math.ceil(math.sqrt(n)), scale or max(1, 128 // size)
         cell = size * scale + gap
-        sheet = Image.new("RGB", (min(cols, n) * cell - gap, math.ceil(n / cols) * cell - gap), "white")
+        sheet = Image.new(
+            "RGB", (min(cols, n) * cell - gap, math.ceil(n / cols) * cell - gap), "white"
+        )
         for i, picture in enumerate(self):
-            sheet.paste(picture.resize((size * scale,) * 2, Image.NEAREST), (i % cols * cell, i // cols * cell))
+            sheet.paste(
+                picture.resize((size * scale,) * 2, Image.NEAREST),
+                (i % cols * cell, i // cols * cell),
+            )
         return sheet
 
     def save(self, path: str | Path, scale: int = 1) -> list[Path]:
-        """Write PNGs: one picture to `path` itself, several to `name-0.png`, `name-1.png`, .... Returns the files written."""
+        """Write PNGs: one picture to `path` itself, several to `name-0.png`, `name-1.png`, ....
+        Returns the files written.
+        """
         path = Path(path)
-        if path.suffix.lower() != ".png": raise ValueError(f"pictures are saved as PNG; name a file that ends in .png, not {path.name!r}")
+        if path.suffix.lower() != ".png":
+            raise ValueError(
+                f"pictures are saved as PNG; name a file that ends in .png, not {path.name!r}"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
-        files = [path] if len(self) == 1 else [path.with_name(f"{path.stem}-{i}.png") for i in range(len(self))]
-        for file, picture in zip(files, self): picture.resize((picture.width * scale, picture.height * scale), Image.NEAREST).save(file)
+        files = (
+            [path]
+            if len(self) == 1
+            else [path.with_name(f"{path.stem}-{i}.png") for i in range(len(self))]
+        )
+        for file, picture in zip(files, self):
+            picture.resize((picture.width * scale, picture.height * scale), Image.NEAREST).save(
+                file
+            )
         return files
 
     def _repr_html_(self) -> str:
         scale = max(1, 128 // self.images.shape[-1])
+
         def figure(picture, prompt):
-            buffer = io.BytesIO(); picture.save(buffer, "png")
+            buffer = io.BytesIO()
+            picture.save(buffer, "png")
             size, data = picture.width * scale, base64.b64encode(buffer.getvalue()).decode()
             text = prompt.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-            return (f'<figure style="margin:4px;width:{size}px"><img width="{size}" height="{size}" alt="{text}" style="image-rendering:pixelated" '
-                    f'src="data:image/png;base64,{data}"><figcaption style="font-size:11px;line-height:1.2">{text}</figcaption></figure>')
-        return '<div style="display:flex;flex-wrap:wrap">' + "".join(map(figure, self, self.prompts)) + "</div>"
+            return (
+                f'<figure style="margin:4px;width:{size}px"><img width="{size}" height="{size}"'
+                f' alt="{text}" style="image-rendering:pixelated"'
+                f' src="data:image/png;base64,{data}"><figcaption'
+                f' style="font-size:11px;line-height:1.2">{text}</figcaption></figure>'
+            )
+
+        return (
+            '<div style="display:flex;flex-wrap:wrap">'
+            + "".join(map(figure, self, self.prompts))
+            + "</div>"
+        )
 
 # %% ../nbs/system.ipynb #c011
 def check_prompts(prompts: str | list[str], n: int = 1) -> list[str]:
-    """One prompt or several, each repeated n times, as a list. Raises ValueError for no prompt, an empty one, one that is no string, or n < 1."""
-    if isinstance(prompts, str): prompts = [prompts]
-    if not isinstance(prompts, (list, tuple)): raise ValueError(f"prompts are a string or a list of strings, got {type(prompts).__name__}")
-    if not prompts: raise ValueError("no prompt given; say what to draw")
-    if not isinstance(n, int) or n < 1: raise ValueError(f"n is the number of pictures a prompt and must be at least 1, got {n}")
+    """One prompt or several, each repeated n times, as a list.
+
+    Raises ValueError for no prompt, an empty one, one that is no string, or n < 1.
+    """
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if not isinstance(prompts, (list, tuple)):
+        raise ValueError(
+            f"prompts are a string or a list of strings, got {type(prompts).__name__}"
+        )
+    if not prompts:
+        raise ValueError("no prompt given; say what to draw")
+    if not isinstance(n, int) or n < 1:
+        raise ValueError(
+            f"n is the number of pictures a prompt and must be at least 1, got {n}"
+        )
     for p in prompts:
-        if not isinstance(p, str): raise ValueError(f"a prompt is a string, got {type(p).__name__}: {p!r}")
-        if not p.strip(): raise ValueError("the prompt is empty; say what to draw, for example 'a red star on a white background'")
+        if not isinstance(p, str):
+            raise ValueError(f"a prompt is a string, got {type(p).__name__}: {p!r}")
+        if not p.strip():
+            raise ValueError(
+                "the prompt is empty; say what to draw, for example 'a red star on a white"
+                " background'"
+            )
     return [p for p in prompts for _ in range(n)]
 
 
 def check_sized(image: Tensor, channels: int, size: int, what: str = "the picture") -> Tensor:
-    """A picture or mask, (channels, size, size) with or without a 1 before, as (1, channels, size, size) float32. ValueError for another shape, NaN or infinity."""
+    """A picture or mask, (channels, size, size) with or without a 1 before, as (1, channels,
+    size, size) float32. ValueError for another shape, NaN or infinity.
+    """
     wanted = (channels, size, size)
-    if tuple(image.shape[-3:]) != wanted or image.ndim not in (3, 4) or image.ndim == 4 and len(image) != 1:
-        raise ValueError(f"{what} must be {wanted}, got {tuple(image.shape)}; resize it to {size} pixels")
-    if not torch.isfinite(image).all(): raise ValueError(f"{what} holds NaN or infinity; check how it was read")
+    if (
+        tuple(image.shape[-3:]) != wanted
+        or image.ndim not in (3, 4)
+        or image.ndim == 4
+        and len(image) != 1
+    ):
+        raise ValueError(
+            f"{what} must be {wanted}, got {tuple(image.shape)}; resize it to {size} pixels"
+        )
+    if not torch.isfinite(image).all():
+        raise ValueError(f"{what} holds NaN or infinity; check how it was read")
     return image.reshape(1, *wanted).float()
 
 
 class Stage(nn.Module):
-    """One network of a system, trained while its sisters are frozen: `train(stage, data, recipe)` sees the parameters of `trained` alone.
+    """One network of a system, trained while its sisters are frozen: `train(stage, data,
+    recipe)` sees the parameters of `trained` alone.
 
-    loss(batch) -> {"loss": scalar, ...} may look at the whole system (usually it is one of its methods). prepare(data) -> {name: (N, ...) tensor},
-    where given, is computed once for all pictures, and the loss finds its rows in the batch under that name.
+    loss(batch) -> {"loss": scalar, ...} may look at the whole system (usually it is one of its
+    methods). prepare(data) -> {name: (N, ...) tensor}, where given, is computed once for all
+    pictures, and the loss finds its rows in the batch under that name.
     """
+
     def __init__(self, trained: nn.Module, loss, prepare=None):
         super().__init__()
         self.trained, self.loss = trained, loss
-        if prepare: self.prepare = prepare
+        if prepare:
+            self.prepare = prepare
 
 
 class TextToImage(nn.Module):
-    """The contract of every system: `loss` to train, `steps` to watch, calling it to draw, `from_pretrained` to get a trained one.
+    """The contract of every system: `loss` to train, `steps` to watch, calling it to draw,
+    `from_pretrained` to get a trained one.
 
-    A subclass sets `config` (a dict of JSON values that rebuilds it: `cls(**config)`) and `image_size`, and writes `loss` and `steps`.
-    A system of several networks trained one after another lists them in `stages`, each a `Stage`.
+    A subclass sets `config` (a dict of JSON values that rebuilds it: `cls(**config)`) and
+    `image_size`, and writes `loss` and `steps`. A system of several networks trained one after
+    another lists them in `stages`, each a `Stage`.
     """
+
     config: dict
     image_size: int
 
@@ -133,38 +216,76 @@ class TextToImage(nn.Module):
         return next(self.parameters()).device
 
     def loss(self, batch: dict) -> dict[str, Tensor]:
-        """batch: {"image": (B, 3, H, W) in [-1, 1], "caption": list of B strings} -> {"loss": scalar, ...}, all of them logged."""
-        raise TypeError(f"{type(self).__name__} has no loss of its own; train its stages: {', '.join(self.stages)}")
+        """batch: {"image": (B, 3, H, W) in [-1, 1], "caption": list of B strings} -> {"loss":
+        scalar, ...}, all of them logged.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no loss of its own; train its stages:"
+            f" {', '.join(self.stages)}"
+        )
 
-    def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0) -> Iterator[Step]:
-        """Draw n pictures for each prompt and hand out every step; the last step's x are the pictures in [-1, 1]."""
+    def steps(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        """Draw n pictures for each prompt and hand out every step; the last step's x are the
+        pictures in [-1, 1].
+        """
         raise TypeError(f"{type(self).__name__} cannot draw by itself")
 
     @torch.no_grad()
-    def __call__(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0, progress: bool = False) -> Gallery:
-        """Draw n pictures for each prompt -> Gallery. The same seed gives the same pictures on the same machine."""
+    def __call__(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Gallery:
+        """Draw n pictures for each prompt -> Gallery.
+
+        The same seed gives the same pictures on the same machine.
+        """
         from tqdm.auto import tqdm
+
         bar = None
         for step in self.steps(prompts, n=n, guidance=guidance, num_steps=num_steps, seed=seed):
             if progress:
                 bar = bar or tqdm(total=step.num_steps, desc="drawing", unit="step")
                 bar.update()
-        if bar: bar.close()
+        if bar:
+            bar.close()
         return Gallery(step.x.clamp(-1, 1).float().cpu(), check_prompts(prompts, n))
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, device: str | torch.device = "cpu") -> "TextToImage":
+    def from_pretrained(
+        cls, name_or_folder: str | Path, device: str | torch.device = "cpu"
+    ) -> "TextToImage":
         """A shipped model by its name, or a folder written by `save_pretrained`."""
         from t2i_course.storage import load_pretrained
+
         return load_pretrained(cls, name_or_folder).to(device).eval()
 
-    def save_pretrained(self, folder: str | Path, card: dict | None = None, dtype: torch.dtype = torch.float16):
+    def save_pretrained(
+        self, folder: str | Path, card: dict | None = None, dtype: torch.dtype = torch.float16
+    ):
         """Write config.json, model.safetensors and, where given, card.json into a folder."""
         from t2i_course.storage import save_pretrained
+
         save_pretrained(self, folder, card, dtype)
 
     def push_to_hub(self, repo_id: str, folder: str | Path) -> str:
-        """Upload a folder written by `save_pretrained` to the Hugging Face Hub (needs a network and a login). Returns the commit's address."""
+        """Upload a folder written by `save_pretrained` to the Hugging Face Hub (needs a network
+        and a login). Returns the commit's address.
+        """
         from huggingface_hub import HfApi
+
         HfApi().create_repo(repo_id, exist_ok=True)
         return HfApi().upload_folder(repo_id=repo_id, folder_path=folder).commit_url

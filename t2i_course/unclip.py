@@ -16,7 +16,14 @@ import torch.nn.functional as F
 from .clip import CLIP
 from .diffusion import Schedule, to_eps
 from .ddpm import Denoiser, ancestral, ddim, ddim_invert, diffusion_loss, step_indices
-from .glide import GLIDE, SAMPLERS, ancestral_learned, guided_prediction, hybrid_loss, prediction_of
+from t2i_course.glide import (
+    GLIDE,
+    SAMPLERS,
+    ancestral_learned,
+    guided_prediction,
+    hybrid_loss,
+    prediction_of,
+)
 from .guidance import classifier_free, draw_times, drop_condition
 from .networks.adm import ADMUNet, start_from
 from .storage import find_pretrained
@@ -31,124 +38,319 @@ from .networks.transformer import Transformer
 
 # %% ../nbs/readings/08_unclip.ipynb #c031
 @torch.no_grad()
-def draw_embeddings(prior: DiffusionPrior, schedule: Schedule, text: dict[str, Tensor], null: dict[str, Tensor], guidance: float, times: list[int],
-                    generator: torch.Generator | None = None) -> Tensor:
-    """One embedding a row of `text`, (B, embed), from the diffusion prior by ancestral sampling at these falling times; null: of the empty caption.
+def draw_embeddings(
+    prior: DiffusionPrior,
+    schedule: Schedule,
+    text: dict[str, Tensor],
+    null: dict[str, Tensor],
+    guidance: float,
+    times: list[int],
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One embedding a row of `text`, (B, embed), from the diffusion prior by ancestral sampling
+    at these falling times; null: of the empty caption.
 
-    The predicted coordinates stay within 5 standard deviations, as in Karlo."""
+    The predicted coordinates stay within 5 standard deviations, as in Karlo.
+    """
     guided = classifier_free(prior, guidance, null)
     within = lambda z, t, cond: guided(z, t, cond).clamp(-5, 5)
-    z_T = torch.randn(len(text["mask"]), len(prior.mean), generator=generator, device=prior.mean.device)
-    for step in ancestral(within, schedule, z_T, text, kind="x0", times=times, generator=generator, clip=False): pass
+    z_T = torch.randn(
+        len(text["mask"]), len(prior.mean), generator=generator, device=prior.mean.device
+    )
+    for step in ancestral(
+        within, schedule, z_T, text, kind="x0", times=times, generator=generator, clip=False
+    ):
+        pass
     return step.x * prior.std + prior.mean
 
 # %% ../nbs/readings/08_unclip.ipynb #c036
 class Decoder(nn.Module):
-    """GLIDE's U-Net that also sees a CLIP embedding (sec. 2.1): added to the time embedding, and as four extra tokens before the words.
+    """GLIDE's U-Net that also sees a CLIP embedding (sec. 2.1): added to the time embedding,
+    and as four extra tokens before the words.
 
-    `condition` makes cond = {"vector", "tokens", "mask"}; forward: x_t (B, 3, H, W), t (B,), cond -> (B, 6, H, W), prediction and variance. depth: layers of a text
-    transformer on top of CLIP's states (Karlo has none).
+    `condition` makes cond = {"vector", "tokens", "mask"}; forward: x_t (B, 3, H, W), t (B,),
+    cond -> (B, 6, H, W), prediction and variance. depth: layers of a text transformer on top of
+    CLIP's states (Karlo has none).
     """
-    def __init__(self, embed: int, text_dim: int, unet: dict, width: int = 96, depth: int = 1, heads: int = 3, tokens: int = 4):
+
+    def __init__(
+        self,
+        embed: int,
+        text_dim: int,
+        unet: dict,
+        width: int = 96,
+        depth: int = 1,
+        heads: int = 3,
+        tokens: int = 4,
+    ):
         super().__init__()
-        self.tokens, self.nothing, self.extra = tokens, nn.Parameter(torch.zeros(embed)), nn.Linear(embed, tokens * width)
+        self.tokens, self.nothing, self.extra = (
+            tokens,
+            nn.Parameter(torch.zeros(embed)),
+            nn.Linear(embed, tokens * width),
+        )
         self.words, self.tower = nn.Linear(text_dim, width), Transformer(width, depth, heads)
         self.unet = ADMUNet(vector_dim=2 * embed, token_dim=width, **unet)
-        self.register_buffer("mean", torch.zeros(embed)), self.register_buffer("std", torch.ones(embed))
+        self.register_buffer("mean", torch.zeros(embed)), self.register_buffer(
+            "std", torch.ones(embed)
+        )
 
-    def condition(self, z_i: Tensor, text: dict[str, Tensor], known: Tensor) -> dict[str, Tensor]:
-        """What the U-Net is told: z_i (B, embed), replaced by a learned vector where known (B,) is False, and text as the priors get it."""
+    def condition(
+        self, z_i: Tensor, text: dict[str, Tensor], known: Tensor
+    ) -> dict[str, Tensor]:
+        """What the U-Net is told: z_i (B, embed), replaced by a learned vector where known (B,)
+        is False, and text as the priors get it.
+        """
         z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.nothing)
         words = self.tower(self.words(text["states"]), text["mask"][:, None])
         tokens = torch.cat([self.extra(z).unflatten(-1, (self.tokens, -1)), words], 1)
-        return {"vector": torch.cat([z, text["vector"]], -1), "tokens": tokens, "mask": F.pad(text["mask"], (self.tokens, 0), value=True)}
+        return {
+            "vector": torch.cat([z, text["vector"]], -1),
+            "tokens": tokens,
+            "mask": F.pad(text["mask"], (self.tokens, 0), value=True),
+        }
 
-    def forward(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor: return self.unet(x_t, t, **cond)
+    def forward(self, x_t: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        return self.unet(x_t, t, **cond)
 
 # %% ../nbs/readings/08_unclip.ipynb #c041
 class Upsampler(nn.Module):
-    """Draws a small picture again at `size` pixels (sec. 2.1). It reads no caption, attends to nothing and learns from crops.
+    """Draws a small picture again at `size` pixels (sec. 2.1).
 
-    degrade: what small pictures go through in training, "blur" (first upsampler) or "bsr" (second); crop: side of a training crop as a share of `size`; schedule: "cosine" or
-    "linear"; kind: what it predicts; sampler: "ddim", or "ddpm" (ancestral); last: whether another network takes the last step, as in Karlo.
+    It reads no caption, attends to nothing and learns from crops.
+
+    degrade: what small pictures go through in training, "blur" (first upsampler) or "bsr"
+    (second); crop: side of a training crop as a share of `size`; schedule: "cosine" or
+    "linear"; kind: what it predicts; sampler: "ddim", or "ddpm" (ancestral); last: whether
+    another network takes the last step, as in Karlo.
     """
-    def __init__(self, size: int, unet: dict, degrade: str = "blur", crop: float = 0.25, schedule: str = "cosine", kind: str = "x0", sampler: str = "ddim",
-                 num_steps: int = 27, last: bool = False):
+
+    def __init__(
+        self,
+        size: int,
+        unet: dict,
+        degrade: str = "blur",
+        crop: float = 0.25,
+        schedule: str = "cosine",
+        kind: str = "x0",
+        sampler: str = "ddim",
+        num_steps: int = 27,
+        last: bool = False,
+    ):
         super().__init__()
-        if degrade not in ("blur", "bsr"): raise ValueError(f"degrade is 'blur' or 'bsr', not {degrade!r}")
-        self.size, self.degrade, self.crop, self.kind, self.sampler, self.num_steps = size, degrade, round(crop * size), kind, sampler, num_steps
-        network = lambda: ADMUNet(in_channels=6, out_channels=3, attention=(), middle=False, **unet)
+        if degrade not in ("blur", "bsr"):
+            raise ValueError(f"degrade is 'blur' or 'bsr', not {degrade!r}")
+        self.size, self.degrade, self.crop, self.kind, self.sampler, self.num_steps = (
+            size,
+            degrade,
+            round(crop * size),
+            kind,
+            sampler,
+            num_steps,
+        )
+        network = lambda: ADMUNet(
+            in_channels=6, out_channels=3, attention=(), middle=False, **unet
+        )
         self.unet, self.last = network(), network() if last else None
         self.schedule = {"cosine": Schedule.cosine, "linear": Schedule.linear}[schedule]()
 
     def enlarge(self, low: Tensor) -> Tensor:
         """(B, 3, h, w) -> (B, 3, size, size), bicubic."""
-        return F.interpolate(low, (self.size,) * 2, mode="bicubic", align_corners=False, antialias=True)
+        return F.interpolate(
+            low, (self.size,) * 2, mode="bicubic", align_corners=False, antialias=True
+        )
 
-    def forward(self, x_t: Tensor, t: Tensor, enlarged: Tensor) -> Tensor: return self.unet(torch.cat([x_t, enlarged.to(x_t)], 1), t)
+    def forward(self, x_t: Tensor, t: Tensor, enlarged: Tensor) -> Tensor:
+        return self.unet(torch.cat([x_t, enlarged.to(x_t)], 1), t)
 
     def worse(self, high: Tensor, low: Tensor) -> Tensor:
-        """Small pictures as they look in training: half of them blurred (3 x 3, sigma 0.6), or all of them made from `high` by BSR."""
-        if self.degrade == "bsr": return torch.stack([bsr_degrade(x, high.shape[-1] // low.shape[-1]) for x in high.float().cpu()]).to(low)
-        blurred = filtered(low.flatten(0, 1), gaussian_kernel(3, 0.36 * torch.eye(2))).unflatten(0, low.shape[:2])
+        """Small pictures as they look in training: half of them blurred (3 x 3, sigma 0.6), or
+        all of them made from `high` by BSR.
+        """
+        if self.degrade == "bsr":
+            return torch.stack(
+                [bsr_degrade(x, high.shape[-1] // low.shape[-1]) for x in high.float().cpu()]
+            ).to(low)
+        blurred = filtered(
+            low.flatten(0, 1), gaussian_kernel(3, 0.36 * torch.eye(2))
+        ).unflatten(0, low.shape[:2])
         return torch.where(torch.rand(len(low), 1, 1, 1, device=low.device) < 0.5, blurred, low)
 
     def loss(self, high: Tensor, low: Tensor) -> Tensor:
-        """Mean error on random crops, weighted by min(SNR + 1, 5) where x_0 is predicted. high: (B, 3, size, size), low: (B, 3, h, w), both clean."""
-        both, side, places = torch.cat([high, self.enlarge(self.worse(high, low))], 1), self.crop, self.size - self.crop + 1
+        """Mean error on random crops, weighted by min(SNR + 1, 5) where x_0 is predicted. high:
+        (B, 3, size, size), low: (B, 3, h, w), both clean.
+        """
+        both, side, places = (
+            torch.cat([high, self.enlarge(self.worse(high, low))], 1),
+            self.crop,
+            self.size - self.crop + 1,
+        )
         corners = torch.randint(places, (len(high), 2)).tolist()
-        x_0, enlarged = torch.stack([p[:, r:r + side, c:c + side] for p, (r, c) in zip(both, corners)]).chunk(2, 1)
+        x_0, enlarged = torch.stack(
+            [p[:, r : r + side, c : c + side] for p, (r, c) in zip(both, corners)]
+        ).chunk(2, 1)
         t = draw_times(len(high), self.schedule.T, 1.0, high.device)
         weight = (self.schedule.snr + 1).clamp(max=5) if self.kind == "x0" else None
-        return diffusion_loss(self, self.schedule, x_0, enlarged, self.kind, t=t, weight=weight).mean()
+        return diffusion_loss(
+            self, self.schedule, x_0, enlarged, self.kind, t=t, weight=weight
+        ).mean()
 
-    def steps(self, low: Tensor, times: list[int], generator: torch.Generator | None = None, x_T: Tensor | None = None) -> Iterator[Step]:
-        """Enlarge pictures (B, 3, h, w) in [-1, 1]: the sampler's steps along falling times, from x_T (B, 3, size, size) or from new noise."""
-        if x_T is None: x_T = torch.randn(len(low), 3, self.size, self.size, generator=generator, device=low.device)
+    def steps(
+        self,
+        low: Tensor,
+        times: list[int],
+        generator: torch.Generator | None = None,
+        x_T: Tensor | None = None,
+    ) -> Iterator[Step]:
+        """Enlarge pictures (B, 3, h, w) in [-1, 1]: the sampler's steps along falling times,
+        from x_T (B, 3, size, size) or from new noise.
+        """
+        if x_T is None:
+            x_T = torch.randn(
+                len(low), 3, self.size, self.size, generator=generator, device=low.device
+            )
+
         def network(x_t, t, enlarged):
-            return self(x_t, t, enlarged) if self.last is None or int(t[0]) != times[-1] else self.last(torch.cat([x_t, enlarged], 1), t)
+            return (
+                self(x_t, t, enlarged)
+                if self.last is None or int(t[0]) != times[-1]
+                else self.last(torch.cat([x_t, enlarged], 1), t)
+            )
+
         run = {"ddim": ddim, "ddpm": ancestral}[self.sampler]
-        yield from run(network, self.schedule, x_T, self.enlarge(low), kind=self.kind, times=times, generator=generator)
+        yield from run(
+            network,
+            self.schedule,
+            x_T,
+            self.enlarge(low),
+            kind=self.kind,
+            times=times,
+            generator=generator,
+        )
 
 # %% ../nbs/readings/08_unclip.ipynb #c046
 def slerp(a: Tensor, b: Tensor, w: float | Tensor) -> Tensor:
-    """From a (w = 0) to b (w = 1) along the arc between them at even speed (Shoemake 1985); straight where parallel. a, b: (..., D) of equal length; w: a number, or (...,).
+    """From a (w = 0) to b (w = 1) along the arc between them at even speed (Shoemake 1985);
+    straight where parallel. a, b: (..., D) of equal length; w: a number, or (...,).
 
-    Raises ValueError for vectors of length 0 and for opposite ones, between which no arc is the shortest."""
+    Raises ValueError for vectors of length 0 and for opposite ones, between which no arc is the
+    shortest.
+    """
     w = torch.as_tensor(w, dtype=a.dtype, device=a.device)[..., None]
     lengths = a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True)
-    if (lengths == 0).any(): raise ValueError("slerp turns one direction into another, and a vector of length 0 has none; check the embeddings")
+    if (lengths == 0).any():
+        raise ValueError(
+            "slerp turns one direction into another, and a vector of length 0 has none; check"
+            " the embeddings"
+        )
     cosine = ((a * b).sum(-1, keepdim=True) / lengths).clamp(-1, 1)
-    if (cosine < -0.9999).any(): raise ValueError("the two vectors point in opposite directions, so there is no shortest arc between them; go through a third one")
+    if (cosine < -0.9999).any():
+        raise ValueError(
+            "the two vectors point in opposite directions, so there is no shortest arc between"
+            " them; go through a third one"
+        )
     angle = cosine.acos()
-    arc = (torch.sin((1 - w) * angle) * a + torch.sin(w * angle) * b) / angle.sin().clamp(min=1e-8)
+    arc = (torch.sin((1 - w) * angle) * a + torch.sin(w * angle) * b) / angle.sin().clamp(
+        min=1e-8
+    )
     return torch.where(angle < 1e-3, torch.lerp(a, b, w.expand_as(angle)), arc)
 
 # %% ../nbs/readings/08_unclip.ipynb #c051
-SPACINGS = {"trailing": step_indices, "linspace": lambda T, n: [round(i * (T - 1) / max(1, n - 1)) for i in range(n)][::-1]}
+SPACINGS = {
+    "trailing": step_indices,
+    "linspace": lambda T, n: [round(i * (T - 1) / max(1, n - 1)) for i in range(n)][::-1],
+}
 PRIORS = ("diffusion", "ar", "text", "none")
 _FAST = dict(optimizer="muon", precision="bf16")
 
+
 class _Networks(TextToImage):
-    """CLIP, priors, decoder and upsamplers, and how captions and pictures get into them: what training and drawing share."""
-    def __init__(self, prior: dict, decoder: dict, upsamplers: list[dict] = (), ar_prior: dict | None = None, clip: str = "clip-small", clip_digest: str | None = None,
-                 base_size: int = 32, kind: str = "x0", unit: bool = True, p_null: float = 0.1, p_image: float = 0.1, p_text: float = 0.5, time_shift: float = 3.0,
-                 guidance: float = 2.5, prior_guidance: float = 1.5, num_steps: int = 25, prior_steps: int = 20, candidates: int = 2, sampler: str = "dpm++",
-                 spacing: str = "trailing"):
+    """CLIP, priors, decoder and upsamplers, and how captions and pictures get into them: what
+    training and drawing share.
+    """
+
+    def __init__(
+        self,
+        prior: dict,
+        decoder: dict,
+        upsamplers: list[dict] = (),
+        ar_prior: dict | None = None,
+        clip: str = "clip-small",
+        clip_digest: str | None = None,
+        base_size: int = 32,
+        kind: str = "x0",
+        unit: bool = True,
+        p_null: float = 0.1,
+        p_image: float = 0.1,
+        p_text: float = 0.5,
+        time_shift: float = 3.0,
+        guidance: float = 2.5,
+        prior_guidance: float = 1.5,
+        num_steps: int = 25,
+        prior_steps: int = 20,
+        candidates: int = 2,
+        sampler: str = "dpm++",
+        spacing: str = "trailing",
+    ):
         super().__init__()
-        self.config = dict(prior=prior, decoder=decoder, upsamplers=list(upsamplers), ar_prior=ar_prior, clip=clip, clip_digest=clip_digest, base_size=base_size, kind=kind,
-                           unit=unit, p_null=p_null, p_image=p_image, p_text=p_text, time_shift=time_shift, guidance=guidance, prior_guidance=prior_guidance,
-                           num_steps=num_steps, prior_steps=prior_steps, candidates=candidates, sampler=sampler, spacing=spacing)
+        self.config = dict(
+            prior=prior,
+            decoder=decoder,
+            upsamplers=list(upsamplers),
+            ar_prior=ar_prior,
+            clip=clip,
+            clip_digest=clip_digest,
+            base_size=base_size,
+            kind=kind,
+            unit=unit,
+            p_null=p_null,
+            p_image=p_image,
+            p_text=p_text,
+            time_shift=time_shift,
+            guidance=guidance,
+            prior_guidance=prior_guidance,
+            num_steps=num_steps,
+            prior_steps=prior_steps,
+            candidates=candidates,
+            sampler=sampler,
+            spacing=spacing,
+        )
         if clip_digest and digest(find_pretrained(clip) / "model.safetensors") != clip_digest:
-            raise ValueError(f"this unCLIP was trained in the space of another CLIP than the {Path(clip).name!r} here; train it again, or restore the CLIP it was trained with")
+            raise ValueError(
+                "this unCLIP was trained in the space of another CLIP than the"
+                f" {Path(clip).name!r} here; train it again, or restore the CLIP it was trained"
+                " with"
+            )
         judge = CLIP.from_published(clip) if clip in PUBLISHED else CLIP.from_pretrained(clip)
-        self._clip = [judge.requires_grad_(False)]                       # in a list: it is not ours to train or to save
-        self.base_size, self.kind, self.unit, self.p_null, self.p_image, self.p_text, self.time_shift = base_size, kind, unit, p_null, p_image, p_text, time_shift
-        self.guidance, self.prior_guidance, self.num_steps, self.prior_steps, self.candidates = guidance, prior_guidance, num_steps, prior_steps, candidates
+        self._clip = [
+            judge.requires_grad_(False)
+        ]  # in a list: it is not ours to train or to save
+        (
+            self.base_size,
+            self.kind,
+            self.unit,
+            self.p_null,
+            self.p_image,
+            self.p_text,
+            self.time_shift,
+        ) = (base_size, kind, unit, p_null, p_image, p_text, time_shift)
+        (
+            self.guidance,
+            self.prior_guidance,
+            self.num_steps,
+            self.prior_steps,
+            self.candidates,
+        ) = (guidance, prior_guidance, num_steps, prior_steps, candidates)
         self.sampler, self.times = sampler, SPACINGS[spacing]
-        embed, text_dim, length = judge.text.project.out_features, judge.text.places.shape[1], judge.length
+        embed, text_dim, length = (
+            judge.text.project.out_features,
+            judge.text.places.shape[1],
+            judge.length,
+        )
         self.prior = DiffusionPrior(embed, text_dim, length, **prior)
-        self.ar_prior = AutoregressivePrior(embed, text_dim, length, **ar_prior) if ar_prior else None
+        self.ar_prior = (
+            AutoregressivePrior(embed, text_dim, length, **ar_prior) if ar_prior else None
+        )
         self.decoder = Decoder(embed, text_dim, **decoder)
         self.upsamplers = nn.ModuleList(Upsampler(**u) for u in upsamplers)
         self.image_size = self.upsamplers[-1].size if upsamplers else base_size
@@ -160,240 +362,688 @@ class _Networks(TextToImage):
         return self._clip[0]
 
     def _apply(self, fn, *args, **kwargs):
-        self.clip._apply(fn, *args, **kwargs)                            # .to(device) takes CLIP along
+        self.clip._apply(fn, *args, **kwargs)  # .to(device) takes CLIP along
         return super()._apply(fn, *args, **kwargs)
 
     @torch.no_grad()
     def read(self, captions: list[str], length: int | None = None) -> dict[str, Tensor]:
-        """Captions to {"states": (B, L, text_dim), "mask": (B, L), True for words, "vector": (B, embed), CLIP's text embedding z_t}; L as the longest needs, or `length`."""
+        """Captions to {"states": (B, L, text_dim), "mask": (B, L), True for words, "vector":
+        (B, embed), CLIP's text embedding z_t}; L as the longest needs, or `length`.
+        """
         ids = self.clip.encode(captions)
         end = ids.argmax(-1)
         ids = F.pad(ids, (0, max(0, (length or 0) - ids.shape[1])))
         states = self.clip.text.states(ids)
-        vector = self.clip.text.project(states[torch.arange(len(ids), device=ids.device), end]).float()
-        return {"states": states.float(), "mask": torch.arange(ids.shape[1], device=ids.device) <= end[:, None], "vector": F.normalize(vector, dim=-1) if self.unit else vector}
+        vector = self.clip.text.project(
+            states[torch.arange(len(ids), device=ids.device), end]
+        ).float()
+        return {
+            "states": states.float(),
+            "mask": torch.arange(ids.shape[1], device=ids.device) <= end[:, None],
+            "vector": F.normalize(vector, dim=-1) if self.unit else vector,
+        }
 
     @torch.no_grad()
     def see(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] of any size to CLIP's picture embeddings z_i (B, embed)."""
+        """Pictures (B, 3, H, W) in [-1, 1] of any size to CLIP's picture embeddings z_i (B,
+        embed).
+        """
         size = self.clip.image_size
-        small = images if images.shape[-1] == size else F.interpolate(images, (size, size), mode="area" if images.shape[-1] > size else "bicubic").clamp(-1, 1)
-        if self.unit: return self.clip.image_features(small)
+        small = (
+            images
+            if images.shape[-1] == size
+            else F.interpolate(
+                images, (size, size), mode="area" if images.shape[-1] > size else "bicubic"
+            ).clamp(-1, 1)
+        )
+        if self.unit:
+            return self.clip.image_features(small)
         return self.clip.image(((small + 1) / 2 - self.clip.mean) / self.clip.std).float()
 
     def shrink(self, images: Tensor, size: int) -> Tensor:
-        """Pictures at `size` pixels, by the mean over areas. (B, C, H, W) -> (B, C, size, size)."""
-        return images if images.shape[-1] == size else F.interpolate(images, (size, size), mode="area")
+        """Pictures at `size` pixels, by the mean over areas.
+
+        (B, C, H, W) -> (B, C, size, size).
+        """
+        return (
+            images
+            if images.shape[-1] == size
+            else F.interpolate(images, (size, size), mode="area")
+        )
 
 # %% ../nbs/readings/08_unclip.ipynb #c053
 class _Losses(_Networks):
-    """The stages and their losses. batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings, "z_i": (B, embed), computed once where there is a `prepare`}."""
+    """The stages and their losses. batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B
+    strings, "z_i": (B, embed), computed once where there is a `prepare`}.
+    """
+
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """The prior, the autoregressive prior where there is one, the decoder, and each upsampler."""
-        ups = {"upsampler" + (str(i + 1) if i else ""): Stage(u, lambda batch, i=i: self.upsampler_loss(batch, i)) for i, u in enumerate(self.upsamplers)}
-        ar = {"ar_prior": Stage(self.ar_prior, self.ar_prior_loss, self.embed_all)} if self.ar_prior is not None else {}
-        return {"prior": Stage(self.prior, self.prior_loss, self.measure)} | ar | {"decoder": Stage(self.decoder, self.decoder_loss, self.embed_all)} | ups
+        """The prior, the autoregressive prior where there is one, the decoder, and each
+        upsampler.
+        """
+        ups = {
+            "upsampler" + (str(i + 1) if i else ""): Stage(
+                u, lambda batch, i=i: self.upsampler_loss(batch, i)
+            )
+            for i, u in enumerate(self.upsamplers)
+        }
+        ar = (
+            {"ar_prior": Stage(self.ar_prior, self.ar_prior_loss, self.embed_all)}
+            if self.ar_prior is not None
+            else {}
+        )
+        return (
+            {"prior": Stage(self.prior, self.prior_loss, self.measure)}
+            | ar
+            | {"decoder": Stage(self.decoder, self.decoder_loss, self.embed_all)}
+            | ups
+        )
 
     @torch.no_grad()
     def embed_all(self, data, batch: int = 256) -> dict[str, Tensor]:
-        """{"z_i": (N, embed)}: CLIP's embeddings of all pictures, computed once and kept for the stages that follow."""
+        """{"z_i": (N, embed)}: CLIP's embeddings of all pictures, computed once and kept for
+        the stages that follow.
+        """
         from tqdm.auto import tqdm
+
         if self._embedded[0] is not data.images:
-            parts = tqdm(data.images.split(batch), desc="CLIP embeddings", unit="batch", leave=False, disable=len(data.images) < 10_000)
-            with torch.autocast(self.device.type, torch.bfloat16): self._embedded = data.images, torch.cat([self.see(x.to(self.device).float() / 127.5 - 1).cpu() for x in parts])
+            parts = tqdm(
+                data.images.split(batch),
+                desc="CLIP embeddings",
+                unit="batch",
+                leave=False,
+                disable=len(data.images) < 10_000,
+            )
+            with torch.autocast(self.device.type, torch.bfloat16):
+                self._embedded = data.images, torch.cat(
+                    [self.see(x.to(self.device).float() / 127.5 - 1).cpu() for x in parts]
+                )
         return {"z_i": self._embedded[1]}
 
     @torch.no_grad()
     def measure(self, data, sample: int = 4096) -> dict[str, Tensor]:
-        """`embed_all`, and statistics of a weighted sample of the embeddings: mean and spread for prior and decoder; axes and steps for the autoregressive prior."""
+        """`embed_all`, and statistics of a weighted sample of the embeddings: mean and spread
+        for prior and decoder; axes and steps for the autoregressive prior.
+        """
         z = self.embed_all(data)["z_i"]
-        rows = torch.multinomial(data.weights.float(), sample, replacement=True, generator=torch.Generator().manual_seed(0))
+        rows = torch.multinomial(
+            data.weights.float(),
+            sample,
+            replacement=True,
+            generator=torch.Generator().manual_seed(0),
+        )
         some = z[rows].to(self.device)
-        for part in (self.prior, self.decoder): part.mean.copy_(some.mean(0)), part.std.copy_(some.std(0))
+        for part in (self.prior, self.decoder):
+            part.mean.copy_(some.mean(0)), part.std.copy_(some.std(0))
         if self.ar_prior is not None:
-            self.ar_prior.fit(some, torch.cat([self.read([data.captions[i] for i in part.tolist()])["vector"] for part in rows.split(256)]))
+            self.ar_prior.fit(
+                some,
+                torch.cat(
+                    [
+                        self.read([data.captions[i] for i in part.tolist()])["vector"]
+                        for part in rows.split(256)
+                    ]
+                ),
+            )
         return {"z_i": z}
 
     def _given(self, batch: dict, p: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Picture embeddings, text embeddings, and what is read of captions of which a share p is dropped."""
-        z_i, text = batch["z_i"] if "z_i" in batch else self.see(batch["image"]), self.read(batch["caption"])
-        return z_i, text["vector"], drop_condition(text, self.read([""], text["mask"].shape[1]), p)
+        """Picture embeddings, text embeddings, and what is read of captions of which a share p
+        is dropped.
+        """
+        z_i, text = batch["z_i"] if "z_i" in batch else self.see(batch["image"]), self.read(
+            batch["caption"]
+        )
+        return (
+            z_i,
+            text["vector"],
+            drop_condition(text, self.read([""], text["mask"].shape[1]), p),
+        )
 
     def prior_loss(self, batch: dict) -> dict[str, Tensor]:
-        """Mean squared error of the unnoised embedding (sec. 2.2), standardised: 1 is what the mean embedding would get."""
+        """Mean squared error of the unnoised embedding (sec. 2.2), standardised: 1 is what the
+        mean embedding would get.
+        """
         z_i, _, text = self._given(batch, self.p_null)
-        return {"loss": diffusion_loss(self.prior, self.schedule, (z_i - self.prior.mean) / self.prior.std, text, "x0").mean()}
+        return {
+            "loss": (
+                diffusion_loss(
+                    self.prior,
+                    self.schedule,
+                    (z_i - self.prior.mean) / self.prior.std,
+                    text,
+                    "x0",
+                ).mean()
+            )
+        }
 
     def ar_prior_loss(self, batch: dict) -> dict[str, Tensor]:
         """Cross-entropy of a code, in nats; log(buckets) is what a guess would get."""
         return {"loss": self.ar_prior.loss(*self._given(batch, self.p_null))}
 
     def decoder_loss(self, batch: dict) -> dict[str, Tensor]:
-        """L_hybrid of the decoder, with the embedding dropped for a share p_image and the caption for a share p_text (sec. 2.1)."""
+        """L_hybrid of the decoder, with the embedding dropped for a share p_image and the
+        caption for a share p_text (sec. 2.1).
+        """
         z_i, _, text = self._given(batch, self.p_text)
-        cond = self.decoder.condition(z_i, text, torch.rand(len(z_i), device=z_i.device) >= self.p_image)
+        cond = self.decoder.condition(
+            z_i, text, torch.rand(len(z_i), device=z_i.device) >= self.p_image
+        )
         x_0 = self.shrink(batch["image"], self.base_size)
         t = draw_times(len(x_0), self.schedule.T, self.time_shift, x_0.device)
-        steady = dict(weight=(self.schedule.snr + 1).clamp(max=5), most=0.25) if self.kind == "x0" else {}
-        return {k: v.mean() for k, v in hybrid_loss(self.decoder, self.schedule, x_0, cond, self.kind, t, **steady).items()}
+        steady = (
+            dict(weight=(self.schedule.snr + 1).clamp(max=5), most=0.25)
+            if self.kind == "x0"
+            else {}
+        )
+        return {
+            k: v.mean()
+            for k, v in hybrid_loss(
+                self.decoder, self.schedule, x_0, cond, self.kind, t, **steady
+            ).items()
+        }
 
     def upsampler_loss(self, batch: dict, which: int = 0) -> dict[str, Tensor]:
-        """Error of an upsampler on crops of pictures, which may be larger than it draws; ValueError where they are smaller."""
+        """Error of an upsampler on crops of pictures, which may be larger than it draws;
+        ValueError where they are smaller.
+        """
         up, image = self.upsamplers[which], batch["image"]
-        if image.shape[-1] < up.size: raise ValueError(f"this upsampler is trained on pictures of {up.size} pixels, got {image.shape[-1]}; make the data at that size")
-        return {"loss": up.loss(self.shrink(image, up.size), self.shrink(image, self.upsamplers[which - 1].size if which else self.base_size))}
+        if image.shape[-1] < up.size:
+            raise ValueError(
+                f"this upsampler is trained on pictures of {up.size} pixels, got"
+                f" {image.shape[-1]}; make the data at that size"
+            )
+        return {
+            "loss": up.loss(
+                self.shrink(image, up.size),
+                self.shrink(
+                    image, self.upsamplers[which - 1].size if which else self.base_size
+                ),
+            )
+        }
 
 # %% ../nbs/readings/08_unclip.ipynb #c055
 class _Drawing(_Losses):
     """From captions to embeddings, and from embeddings to pictures."""
-    def _generator(self, seed: int) -> torch.Generator: return torch.Generator(self.device).manual_seed(seed)
+
+    def _generator(self, seed: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(seed)
 
     @torch.no_grad()
-    def imagine(self, prompts: str | list[str], *, n: int = 1, prior: str = "diffusion", guidance: float | None = None, num_steps: int | None = None,
-                candidates: int | None = None, seed: int = 0, generator: torch.Generator | None = None) -> Tensor:
-        """Picture embeddings (B, embed) for captions: of `candidates` embeddings the one with the largest dot product with z_t (sec. 2.2).
+    def imagine(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        prior: str = "diffusion",
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        candidates: int | None = None,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Picture embeddings (B, embed) for captions: of `candidates` embeddings the one with
+        the largest dot product with z_t (sec. 2.2).
 
-        prior: "diffusion", "ar", or "text": the text's own embedding as if it were a picture's (Figure 8, middle). guidance: of the prior; 1 is none."""
-        prompts, candidates = check_prompts(prompts, n), self.candidates if candidates is None else candidates
-        guidance, generator = self.prior_guidance if guidance is None else guidance, generator or self._generator(seed)
-        if prior not in PRIORS[:3]: raise ValueError(f"unknown prior {prior!r}; choose one of {', '.join(PRIORS[:3])}")
-        if prior == "ar" and self.ar_prior is None: raise ValueError("this model has no autoregressive prior; use prior='diffusion'")
-        if candidates < 1: raise ValueError(f"candidates is how many embeddings are drawn for a picture, at least 1; got {candidates}")
-        if not 0 <= guidance <= 30: raise ValueError(f"the prior's guidance must lie between 0 and 30, got {guidance}; 1 is none")
+        prior: "diffusion", "ar", or "text": the text's own embedding as if it were a picture's
+        (Figure 8, middle). guidance: of the prior; 1 is none.
+        """
+        prompts, candidates = check_prompts(prompts, n), (
+            self.candidates if candidates is None else candidates
+        )
+        guidance, generator = (
+            self.prior_guidance if guidance is None else guidance
+        ), generator or self._generator(seed)
+        if prior not in PRIORS[:3]:
+            raise ValueError(f"unknown prior {prior!r}; choose one of {', '.join(PRIORS[:3])}")
+        if prior == "ar" and self.ar_prior is None:
+            raise ValueError("this model has no autoregressive prior; use prior='diffusion'")
+        if candidates < 1:
+            raise ValueError(
+                "candidates is how many embeddings are drawn for a picture, at least 1; got"
+                f" {candidates}"
+            )
+        if not 0 <= guidance <= 30:
+            raise ValueError(
+                f"the prior's guidance must lie between 0 and 30, got {guidance}; 1 is none"
+            )
         text = self.read(prompts)
-        if prior == "text": return text["vector"]
-        null, many = self.read([""], text["mask"].shape[1]), {k: v.repeat_interleave(candidates, 0) for k, v in text.items()}
-        if prior == "ar": z = self.ar_prior.draw(many, null, guidance, generator)
-        else: z = draw_embeddings(self.prior, self.schedule, many, null, guidance, self.times(self.schedule.T, self.prior_steps if num_steps is None else num_steps), generator)
-        if self.unit: z = F.normalize(z, dim=-1)
+        if prior == "text":
+            return text["vector"]
+        null, many = self.read([""], text["mask"].shape[1]), {
+            k: v.repeat_interleave(candidates, 0) for k, v in text.items()
+        }
+        if prior == "ar":
+            z = self.ar_prior.draw(many, null, guidance, generator)
+        else:
+            z = draw_embeddings(
+                self.prior,
+                self.schedule,
+                many,
+                null,
+                guidance,
+                self.times(
+                    self.schedule.T, self.prior_steps if num_steps is None else num_steps
+                ),
+                generator,
+            )
+        if self.unit:
+            z = F.normalize(z, dim=-1)
         best = (z * many["vector"]).sum(-1).view(-1, candidates).argmax(1)
-        return z.view(len(prompts), candidates, -1)[torch.arange(len(prompts), device=z.device), best]
+        return z.view(len(prompts), candidates, -1)[
+            torch.arange(len(prompts), device=z.device), best
+        ]
 
-    def _draw(self, z_i: Tensor | None, prompts: list[str], generator: torch.Generator, x_T: Tensor | None = None, x_T_up: Tensor | None = None, guidance: float | None = None,
-              num_steps: int | None = None, sampler: str | None = None, eta: float = 0.0) -> Iterator[Step]:
-        """Decoder, then upsamplers, as one sequence of steps at the full size. z_i None: no embedding; an empty prompt: no caption."""
-        guidance, sampler, num_steps = self.guidance if guidance is None else guidance, sampler or self.sampler, self.num_steps if num_steps is None else num_steps
-        if sampler not in ("ddpm", *SAMPLERS): raise ValueError(f"unknown sampler {sampler!r}; choose one of ddpm, {', '.join(SAMPLERS)}")
-        if not 0 <= guidance <= 30: raise ValueError(f"guidance must lie between 0 and 30, got {guidance}; 3 is a good start")
+    def _draw(
+        self,
+        z_i: Tensor | None,
+        prompts: list[str],
+        generator: torch.Generator,
+        x_T: Tensor | None = None,
+        x_T_up: Tensor | None = None,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        sampler: str | None = None,
+        eta: float = 0.0,
+    ) -> Iterator[Step]:
+        """Decoder, then upsamplers, as one sequence of steps at the full size. z_i None: no
+        embedding; an empty prompt: no caption.
+        """
+        guidance, sampler, num_steps = (
+            self.guidance if guidance is None else guidance,
+            sampler or self.sampler,
+            self.num_steps if num_steps is None else num_steps,
+        )
+        if sampler not in ("ddpm", *SAMPLERS):
+            raise ValueError(
+                f"unknown sampler {sampler!r}; choose one of ddpm, {', '.join(SAMPLERS)}"
+            )
+        if not 0 <= guidance <= 30:
+            raise ValueError(
+                f"guidance must lie between 0 and 30, got {guidance}; 3 is a good start"
+            )
         text, B, known = self.read(prompts), len(prompts), z_i is not None
         yes, no = (torch.full((B,), v, device=self.device) for v in (known, False))
         z_i = z_i.to(self.device) if known else torch.zeros_like(text["vector"])
-        cond, null = self.decoder.condition(z_i, text, yes), self.decoder.condition(z_i[:1], self.read([""], text["mask"].shape[1]), no[:1])
+        cond, null = self.decoder.condition(z_i, text, yes), self.decoder.condition(
+            z_i[:1], self.read([""], text["mask"].shape[1]), no[:1]
+        )
         network = guided_prediction(self.decoder, guidance, null)
-        x_T = torch.randn(B, 3, self.base_size, self.base_size, generator=generator, device=self.device) if x_T is None else x_T.to(self.device)
+        x_T = (
+            torch.randn(
+                B, 3, self.base_size, self.base_size, generator=generator, device=self.device
+            )
+            if x_T is None
+            else x_T.to(self.device)
+        )
         options = dict(kind=self.kind, times=self.times(self.schedule.T, num_steps))
-        if sampler == "ddpm": run = ancestral_learned(network, self.schedule, x_T, cond, generator=generator, **options)
-        elif eta: run = ddim(prediction_of(network), self.schedule, x_T, cond, eta=eta, generator=generator, **options)
-        else: run = SAMPLERS[sampler](prediction_of(network), self.schedule, x_T, cond, **options)
+        if sampler == "ddpm":
+            run = ancestral_learned(
+                network, self.schedule, x_T, cond, generator=generator, **options
+            )
+        elif eta:
+            run = ddim(
+                prediction_of(network),
+                self.schedule,
+                x_T,
+                cond,
+                eta=eta,
+                generator=generator,
+                **options,
+            )
+        else:
+            run = SAMPLERS[sampler](prediction_of(network), self.schedule, x_T, cond, **options)
         total, before = num_steps + sum(u.num_steps for u in self.upsamplers), 0
-        shown = lambda x: x.repeat_interleave(self.image_size // x.shape[-1], 2).repeat_interleave(self.image_size // x.shape[-1], 3)
-        for step in run: yield Step(step.i, total, step.t, shown(step.x), shown(step.x0_hat))
+        shown = lambda x: x.repeat_interleave(
+            self.image_size // x.shape[-1], 2
+        ).repeat_interleave(self.image_size // x.shape[-1], 3)
+        for step in run:
+            yield Step(step.i, total, step.t, shown(step.x), shown(step.x0_hat))
         for up in self.upsamplers:
             before += step.num_steps
-            for step in up.steps(step.x.clamp(-1, 1), self.times(up.schedule.T, up.num_steps), generator, x_T_up if up.size == self.image_size else None):
+            for step in up.steps(
+                step.x.clamp(-1, 1),
+                self.times(up.schedule.T, up.num_steps),
+                generator,
+                x_T_up if up.size == self.image_size else None,
+            ):
                 yield Step(before + step.i, total, step.t, shown(step.x), shown(step.x0_hat))
 
     @torch.no_grad()
-    def steps(self, prompts: str | list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0, sampler: str | None = None,
-              prior: str = "diffusion") -> Iterator[Step]:
-        """Draw n pictures for each prompt: the prior at once, num_steps steps of the decoder, shown enlarged, then the upsamplers'. All x: (B, 3, image_size, image_size).
+    def steps(
+        self,
+        prompts: str | list[str],
+        *,
+        n: int = 1,
+        guidance: float | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+        prior: str = "diffusion",
+    ) -> Iterator[Step]:
+        """Draw n pictures for each prompt: the prior at once, num_steps steps of the decoder,
+        shown enlarged, then the upsamplers'. All x: (B, 3, image_size, image_size).
 
-        prior: as in `imagine`, or "none": the decoder from the caption alone. sampler: "ddpm" (learned variance), "ddim" or "dpm++"."""
-        if prior not in PRIORS: raise ValueError(f"unknown prior {prior!r}; choose one of {', '.join(PRIORS)}")
+        prior: as in `imagine`, or "none": the decoder from the caption alone. sampler: "ddpm"
+        (learned variance), "ddim" or "dpm++".
+        """
+        if prior not in PRIORS:
+            raise ValueError(f"unknown prior {prior!r}; choose one of {', '.join(PRIORS)}")
         prompts, generator = check_prompts(prompts, n), self._generator(seed)
-        z_i = None if prior == "none" else self.imagine(prompts, prior=prior, generator=generator)
-        yield from self._draw(z_i, prompts, generator, guidance=guidance, num_steps=num_steps, sampler=sampler)
+        z_i = (
+            None if prior == "none" else self.imagine(prompts, prior=prior, generator=generator)
+        )
+        yield from self._draw(
+            z_i, prompts, generator, guidance=guidance, num_steps=num_steps, sampler=sampler
+        )
 
 # %% ../nbs/readings/08_unclip.ipynb #c057
 class UnCLIP(_Drawing):
-    """Text-to-image through CLIP's picture embedding (Ramesh et al. 2022): a prior makes the embedding from the caption, a decoder and upsamplers make the picture.
+    """Text-to-image through CLIP's picture embedding (Ramesh et al. 2022): a prior makes the
+    embedding from the caption, a decoder and upsamplers make the picture.
 
-    config: `prior`, `ar_prior` (None: none), `decoder` (arguments of the networks), `upsamplers` (a list, of Upsampler), `clip` (shipped name, folder or published name),
-    `clip_digest` (of its weights), `base_size` (pixels of the decoder), `kind` (what it predicts), `unit` (are embeddings unit vectors?), `p_null`, `p_image`, `p_text` (shares
-    dropped in training), `time_shift`; for drawing `guidance`, `prior_guidance`, `num_steps`, `prior_steps`, `candidates` (the best is kept), `sampler`, `spacing` of times.
+    config: `prior`, `ar_prior` (None: none), `decoder` (arguments of the networks),
+    `upsamplers` (a list, of Upsampler), `clip` (shipped name, folder or published name),
+    `clip_digest` (of its weights), `base_size` (pixels of the decoder), `kind` (what it
+    predicts), `unit` (are embeddings unit vectors?), `p_null`, `p_image`, `p_text` (shares
+    dropped in training), `time_shift`; for drawing `guidance`, `prior_guidance`, `num_steps`,
+    `prior_steps`, `candidates` (the best is kept), `sampler`, `spacing` of times.
     """
-    image_size = 64                                                     # of what `create` makes; the upsamplers of a model set its own
-    RECIPES = {"gpu": {"prior": Recipe(steps=15_000, batch_size=1024, lr=2e-3, **_FAST, warmup=200, decay=12_000, ema=0.999, save_every=2_000),
-                       "ar_prior": Recipe(steps=8_000, batch_size=1024, lr=2e-3, **_FAST, warmup=200, decay=7_000, ema=0.999, save_every=2_000),
-                       "decoder": Recipe(steps=30_000, batch_size=512, lr=1.5e-3, **_FAST, warmup=500, decay=20_000, ema=0.9995, compile=True, save_every=2_000),
-                       "upsampler": Recipe(steps=8_000, batch_size=256, lr=1.5e-3, **_FAST, warmup=200, decay=6_000, ema=0.999, compile=True, save_every=1_000)},
-               "cpu": {"prior": Recipe(steps=3_000, batch_size=128, lr=2e-3, **_FAST, warmup=50, decay=2_500, ema=0.995, save_every=200),
-                       "ar_prior": Recipe(steps=1_000, batch_size=128, lr=2e-3, **_FAST, warmup=50, decay=800, ema=0.99, save_every=200),
-                       "decoder": Recipe(steps=3_000, batch_size=48, lr=1.5e-3, **_FAST, warmup=100, decay=2_200, ema=0.997, save_every=200),
-                       "upsampler": Recipe(steps=1_400, batch_size=48, lr=1.5e-3, **_FAST, warmup=50, decay=1_100, ema=0.99, save_every=200)}}
+
+    image_size = 64  # of what `create` makes; the upsamplers of a model set its own
+    RECIPES = {
+        "gpu": {
+            "prior": Recipe(
+                steps=15_000,
+                batch_size=1024,
+                lr=2e-3,
+                **_FAST,
+                warmup=200,
+                decay=12_000,
+                ema=0.999,
+                save_every=2_000,
+            ),
+            "ar_prior": Recipe(
+                steps=8_000,
+                batch_size=1024,
+                lr=2e-3,
+                **_FAST,
+                warmup=200,
+                decay=7_000,
+                ema=0.999,
+                save_every=2_000,
+            ),
+            "decoder": Recipe(
+                steps=30_000,
+                batch_size=512,
+                lr=1.5e-3,
+                **_FAST,
+                warmup=500,
+                decay=20_000,
+                ema=0.9995,
+                compile=True,
+                save_every=2_000,
+            ),
+            "upsampler": Recipe(
+                steps=8_000,
+                batch_size=256,
+                lr=1.5e-3,
+                **_FAST,
+                warmup=200,
+                decay=6_000,
+                ema=0.999,
+                compile=True,
+                save_every=1_000,
+            ),
+        },
+        "cpu": {
+            "prior": Recipe(
+                steps=3_000,
+                batch_size=128,
+                lr=2e-3,
+                **_FAST,
+                warmup=50,
+                decay=2_500,
+                ema=0.995,
+                save_every=200,
+            ),
+            "ar_prior": Recipe(
+                steps=1_000,
+                batch_size=128,
+                lr=2e-3,
+                **_FAST,
+                warmup=50,
+                decay=800,
+                ema=0.99,
+                save_every=200,
+            ),
+            "decoder": Recipe(
+                steps=3_000,
+                batch_size=48,
+                lr=1.5e-3,
+                **_FAST,
+                warmup=100,
+                decay=2_200,
+                ema=0.997,
+                save_every=200,
+            ),
+            "upsampler": Recipe(
+                steps=1_400,
+                batch_size=48,
+                lr=1.5e-3,
+                **_FAST,
+                warmup=50,
+                decay=1_100,
+                ema=0.99,
+                save_every=200,
+            ),
+        },
+    }
 
     @classmethod
-    def create(cls, captions: list[str] = (), clip: str = "clip-small", glide: str | None = "glide-small", **config) -> "UnCLIP":
-        """A new model of the shipped size; `config` overrides the constructor's arguments. It reads with CLIP's tokenizer, so the captions are not needed.
+    def create(
+        cls,
+        captions: list[str] = (),
+        clip: str = "clip-small",
+        glide: str | None = "glide-small",
+        **config,
+    ) -> "UnCLIP":
+        """A new model of the shipped size; `config` overrides the constructor's arguments.
 
-        A decoder of that size starts from the U-Net of a trained `glide` (None: from nothing); all else is untrained."""
-        unet = dict(channels=64, multipliers=(1, 1.25), depth=1, attention=(1,), head_dim=16, patch=2, groups=16, emb_dim=128)
-        upsampler = dict(size=64, crop=0.5, num_steps=12, unet=dict(channels=32, multipliers=(1, 1.25), depth=1, patch=2, groups=8, emb_dim=64))
-        sizes = dict(prior=dict(dim=96, depth=3, heads=3), ar_prior=dict(dim=56, depth=2, heads=2), decoder=dict(unet=unet), upsamplers=[upsampler])
-        model = cls(clip=clip, clip_digest=digest(find_pretrained(clip) / "model.safetensors"), **(sizes | config))
-        if glide and "decoder" not in config: start_from(model.decoder.unet, GLIDE.from_pretrained(glide).base)
+        It reads with CLIP's tokenizer, so the captions are not needed.
+
+        A decoder of that size starts from the U-Net of a trained `glide` (None: from nothing);
+        all else is untrained.
+        """
+        unet = dict(
+            channels=64,
+            multipliers=(1, 1.25),
+            depth=1,
+            attention=(1,),
+            head_dim=16,
+            patch=2,
+            groups=16,
+            emb_dim=128,
+        )
+        upsampler = dict(
+            size=64,
+            crop=0.5,
+            num_steps=12,
+            unet=dict(
+                channels=32, multipliers=(1, 1.25), depth=1, patch=2, groups=8, emb_dim=64
+            ),
+        )
+        sizes = dict(
+            prior=dict(dim=96, depth=3, heads=3),
+            ar_prior=dict(dim=56, depth=2, heads=2),
+            decoder=dict(unet=unet),
+            upsamplers=[upsampler],
+        )
+        model = cls(
+            clip=clip,
+            clip_digest=digest(find_pretrained(clip) / "model.safetensors"),
+            **(sizes | config),
+        )
+        if glide and "decoder" not in config:
+            start_from(model.decoder.unet, GLIDE.from_pretrained(glide).base)
         return model
 
     @classmethod
-    def from_published(cls, repo: str | Path = "kakaobrain/karlo-v1-alpha", revision: str = "main", device: str | torch.device = "cpu") -> "UnCLIP":
-        """Karlo, the open unCLIP, from the Hugging Face Hub or a folder in the layout of diffusers; its CLIP comes from the Hub (the first time by network, about 15 GB)."""
+    def from_published(
+        cls,
+        repo: str | Path = "kakaobrain/karlo-v1-alpha",
+        revision: str = "main",
+        device: str | torch.device = "cpu",
+    ) -> "UnCLIP":
+        """Karlo, the open unCLIP, from the Hugging Face Hub or a folder in the layout of
+        diffusers; its CLIP comes from the Hub (the first time by network, about 15 GB).
+        """
         model = cls(**karlo_config())
         load_karlo(model, repo, revision)
         return model.to(device).eval()
 
     def _pictures(self, images: Tensor) -> Tensor:
-        """Pictures (3, H, W) or (B, 3, H, W) in [-1, 1] as (B, 3, base_size, base_size); ValueError for other shapes or values."""
+        """Pictures (3, H, W) or (B, 3, H, W) in [-1, 1] as (B, 3, base_size, base_size);
+        ValueError for other shapes or values.
+        """
         images, side = images[None] if images.ndim == 3 else images, self.base_size
-        if images.ndim != 4 or images.shape[1] != 3 or images.shape[-1] < side: raise ValueError(f"pictures are (3, H, W) of {side} pixels or more, not {tuple(images.shape)}")
-        if not torch.isfinite(images).all() or images.abs().max() > 1.01: raise ValueError("pixels must be numbers in [-1, 1]; use to_float of data.captioned, or clamp them")
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[-1] < side:
+            raise ValueError(
+                f"pictures are (3, H, W) of {side} pixels or more, not {tuple(images.shape)}"
+            )
+        if not torch.isfinite(images).all() or images.abs().max() > 1.01:
+            raise ValueError(
+                "pixels must be numbers in [-1, 1]; use to_float of data.captioned, or clamp"
+                " them"
+            )
         return self.shrink(images.to(self.device, torch.float32), self.base_size)
 
     @torch.no_grad()
     def decode(self, z_i: Tensor, prompts: list[str] | None = None, **options) -> Gallery:
-        """Pictures from embeddings (B, embed), and captions where `prompts` (B strings) are given. options: x_T (B, 3, base_size, base_size), guidance, num_steps, eta, seed."""
+        """Pictures from embeddings (B, embed), and captions where `prompts` (B strings) are
+        given. options: x_T (B, 3, base_size, base_size), guidance, num_steps, eta, seed.
+        """
         z_i, generator = z_i.reshape(-1, z_i.shape[-1]), self._generator(options.pop("seed", 0))
-        for step in self._draw(z_i, prompts or [""] * len(z_i), generator, **options): pass
+        for step in self._draw(z_i, prompts or [""] * len(z_i), generator, **options):
+            pass
         return Gallery(step.x.clamp(-1, 1).float().cpu(), prompts or [""] * len(z_i))
 
     @torch.no_grad()
     def invert(self, images: Tensor, num_steps: int | None = None) -> tuple[Tensor, Tensor]:
-        """The bipartite latent of pictures (sec. 3): (z_i (B, embed), x_T (B, 3, base_size, base_size)); `decode(z_i, x_T=x_T, guidance=1, sampler="ddim")` is the way back."""
+        """The bipartite latent of pictures (sec. 3): (z_i (B, embed), x_T (B, 3, base_size,
+        base_size)); `decode(z_i, x_T=x_T, guidance=1, sampler="ddim")` is the way back.
+        """
         low = self._pictures(images)
         z_i = self.see(images[None] if images.ndim == 3 else images)
-        cond = self.decoder.condition(z_i, self.read([""] * len(low)), torch.ones(len(low), dtype=torch.bool, device=self.device))
+        cond = self.decoder.condition(
+            z_i,
+            self.read([""] * len(low)),
+            torch.ones(len(low), dtype=torch.bool, device=self.device),
+        )
         times = self.times(self.schedule.T, self.num_steps if num_steps is None else num_steps)
+
         def noise(x, t, cond):
-            t = t.clamp(min=times[-1])     # nearer to a clean picture, small errors divided by next to no noise would be all that is found
-            return to_eps(self.schedule, x, t, prediction_of(self.decoder)(x, t, cond), self.kind)
-        for step in ddim_invert(noise, self.schedule, low, cond, times=times): pass
+            t = t.clamp(
+                min=times[-1]
+            # nearer to a clean picture, small errors divided by next to no noise would be all
+            # that is found
+            )
+            return to_eps(
+                self.schedule, x, t, prediction_of(self.decoder)(x, t, cond), self.kind
+            )
+
+        for step in ddim_invert(noise, self.schedule, low, cond, times=times):
+            pass
         return z_i, step.x
 
-    def vary(self, image: Tensor, n: int = 4, eta: float = 1.0, seed: int = 0, guidance: float = 1.0, num_steps: int | None = None) -> Gallery:
-        """n pictures that CLIP would call the same (sec. 3.1): the bipartite latent of a picture (3, H, W), decoded by DDIM with eta; 0 gives n times the picture itself."""
+    def vary(
+        self,
+        image: Tensor,
+        n: int = 4,
+        eta: float = 1.0,
+        seed: int = 0,
+        guidance: float = 1.0,
+        num_steps: int | None = None,
+    ) -> Gallery:
+        """n pictures that CLIP would call the same (sec. 3.1): the bipartite latent of a
+        picture (3, H, W), decoded by DDIM with eta; 0 gives n times the picture itself.
+        """
         z_i, x_T = self.invert(image, num_steps)
-        return self.decode(z_i.expand(n, -1), x_T=x_T.expand(n, -1, -1, -1), eta=eta, sampler="ddim", guidance=guidance, num_steps=num_steps, seed=seed)
+        return self.decode(
+            z_i.expand(n, -1),
+            x_T=x_T.expand(n, -1, -1, -1),
+            eta=eta,
+            sampler="ddim",
+            guidance=guidance,
+            num_steps=num_steps,
+            seed=seed,
+        )
 
     def _along(self, z: Tensor, x_T: Tensor, **options) -> Gallery:
-        """Decode a path of embeddings, with the same noise in the upsampler for all of them, so that neighbours look alike."""
-        same = torch.randn(1, 3, self.image_size, self.image_size, generator=self._generator(0), device=self.device).expand(len(z), -1, -1, -1)
+        """Decode a path of embeddings, with the same noise in the upsampler for all of them, so
+        that neighbours look alike.
+        """
+        same = torch.randn(
+            1,
+            3,
+            self.image_size,
+            self.image_size,
+            generator=self._generator(0),
+            device=self.device,
+        ).expand(len(z), -1, -1, -1)
         return self.decode(z, x_T=x_T, x_T_up=same, sampler="ddim", **options)
 
-    def interpolate(self, first: Tensor, second: Tensor, n: int = 8, guidance: float = 1.0, num_steps: int | None = None) -> Gallery:
-        """n pictures from one to another (sec. 3.2): embedding and DDIM noise both turn along an arc. first, second: (3, H, W) in [-1, 1]."""
+    def interpolate(
+        self,
+        first: Tensor,
+        second: Tensor,
+        n: int = 8,
+        guidance: float = 1.0,
+        num_steps: int | None = None,
+    ) -> Gallery:
+        """n pictures from one to another (sec. 3.2): embedding and DDIM noise both turn along
+        an arc. first, second: (3, H, W) in [-1, 1].
+        """
         z, x_T = self.invert(torch.stack([first, second]), num_steps)
         w = torch.linspace(0, 1, n, device=z.device)
-        noise = slerp(x_T[:1].flatten(1).expand(n, -1), x_T[1:].flatten(1).expand(n, -1), w).view(n, *x_T.shape[1:])
-        return self._along(slerp(z[:1].expand(n, -1), z[1:].expand(n, -1), w), noise, guidance=guidance, num_steps=num_steps)
+        noise = slerp(
+            x_T[:1].flatten(1).expand(n, -1), x_T[1:].flatten(1).expand(n, -1), w
+        ).view(n, *x_T.shape[1:])
+        return self._along(
+            slerp(z[:1].expand(n, -1), z[1:].expand(n, -1), w),
+            noise,
+            guidance=guidance,
+            num_steps=num_steps,
+        )
 
-    def text_diff(self, image: Tensor, before: str, after: str, amounts: list[float] | Tensor = (0, 0.1, 0.2, 0.3, 0.4), guidance: float = 1.0,
-                  num_steps: int | None = None) -> Gallery:
-        """A picture (3, H, W) turned from one description to another (sec. 3.3): slerp(z_i, normalised z_t - z_t0, amount), with the picture's own DDIM noise."""
+    def text_diff(
+        self,
+        image: Tensor,
+        before: str,
+        after: str,
+        amounts: list[float] | Tensor = (0, 0.1, 0.2, 0.3, 0.4),
+        guidance: float = 1.0,
+        num_steps: int | None = None,
+    ) -> Gallery:
+        """A picture (3, H, W) turned from one description to another (sec. 3.3): slerp(z_i,
+        normalised z_t - z_t0, amount), with the picture's own DDIM noise.
+        """
         z_i, x_T = self.invert(image, num_steps)
         difference = self.read([after])["vector"] - self.read([before])["vector"]
-        if difference.norm() < 1e-4: raise ValueError("both captions mean the same to CLIP, so there is no direction to go; say what should change")
+        if difference.norm() < 1e-4:
+            raise ValueError(
+                "both captions mean the same to CLIP, so there is no direction to go; say what"
+                " should change"
+            )
         amounts = torch.as_tensor(amounts, dtype=z_i.dtype, device=z_i.device)
-        if not ((amounts >= 0) & (amounts <= 1)).all(): raise ValueError("amounts lie between 0 (the picture) and 1 (the difference of the captions alone); 0.25 to 0.5 is far")
+        if not ((amounts >= 0) & (amounts <= 1)).all():
+            raise ValueError(
+                "amounts lie between 0 (the picture) and 1 (the difference of the captions"
+                " alone); 0.25 to 0.5 is far"
+            )
         n = len(amounts)
         path = slerp(z_i.expand(n, -1), F.normalize(difference, dim=-1).expand(n, -1), amounts)
-        return self._along(path, x_T.expand(n, -1, -1, -1), guidance=guidance, num_steps=num_steps)
+        return self._along(
+            path, x_T.expand(n, -1, -1, -1), guidance=guidance, num_steps=num_steps
+        )

@@ -1,4 +1,5 @@
 """The command line: what it writes, what it prints, how it says no."""
+
 import json, re, signal, subprocess, sys
 from pathlib import Path
 
@@ -23,14 +24,34 @@ PROMPT = "two red circles on a white background"
 def place(tmp_path_factory):
     """A folder with a small data file and a model trained on it for two steps."""
     from t2i_course.data.captioned import shapes
+
     folder = tmp_path_factory.mktemp("cli")
     shapes(64, 32).save(folder / "set.safetensors")
-    assert main(["train", "pixel", "--preset", "cpu", "--device", "cpu", "--steps", "2", "--data", str(folder / "set.safetensors"), "--out", str(folder / "run")]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "pixel",
+                "--preset",
+                "cpu",
+                "--device",
+                "cpu",
+                "--steps",
+                "2",
+                "--data",
+                str(folder / "set.safetensors"),
+                "--out",
+                str(folder / "run"),
+            ]
+        )
+        == 0
+    )
     return folder
 
 
 @pytest.fixture
-def model(place): return str(place / "run" / "model")
+def model(place):
+    return str(place / "run" / "model")
 
 
 def refused(capsys, *argv, code=2):
@@ -45,7 +66,9 @@ def refused(capsys, *argv, code=2):
 
 
 def in_python(code, *argv, blocked=()):
-    """Run main(argv) in a fresh interpreter with some modules barred; `code` runs after it and sees rc."""
+    """Run main(argv) in a fresh interpreter with some modules barred; `code` runs after it and
+    sees rc.
+    """
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys({blocked!r}))
@@ -53,7 +76,13 @@ from t2i_course.command.cli import main
 rc = main(sys.argv[1:])
 {code}
 sys.exit(rc)"""
-    return subprocess.run([sys.executable, "-c", program, *map(str, argv)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, argv)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 # ---------------------------------------------------------------- light commands
@@ -68,9 +97,11 @@ def test_help_shows_every_command_with_examples(capsys):
 
 def test_every_example_in_the_help_is_a_valid_command():
     import shlex
+
     lines = re.findall(r"^  t2i (.*?)(?:   .*)?$", "\n".join(cli.EXAMPLES.values()), re.M)
     assert len(lines) > 12
-    for line in lines: cli.parser().parse_args(shlex.split(line))
+    for line in lines:
+        cli.parser().parse_args(shlex.split(line))
 
 
 def test_version(capsys):
@@ -78,7 +109,9 @@ def test_version(capsys):
     assert capsys.readouterr().out.strip() == f"t2i {__version__}"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["systems"], ["draw", "--help"], ["draw", "x", "--system", "pixle"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["systems"], ["draw", "--help"], ["draw", "x", "--system", "pixle"]]
+)
 def test_what_needs_no_network_of_ours_does_not_load_torch(argv):
     done = in_python("assert 'torch' not in sys.modules and 'numpy' not in sys.modules", *argv)
     assert done.returncode in (0, 2) and "Traceback" not in done.stderr, done.stderr
@@ -92,6 +125,7 @@ def test_systems_lists_all(capsys):
 
 def test_the_table_of_systems_names_what_exists():
     from t2i_course.storage import WEIGHTS
+
     assert evaluation.WEIGHTS == WEIGHTS
     for system in evaluation.SYSTEMS.values():
         cls = system.load_class()
@@ -99,15 +133,27 @@ def test_the_table_of_systems_names_what_exists():
         new = cls.create(["a fox, noto style", "two red circles on a white background"])
         stages = list(getattr(new, "stages", {"model": new}))
         for recipes in cls.RECIPES.values():
-            assert list(recipes if isinstance(recipes, dict) else {"model": recipes}) == stages, "the recipes are those of the stages, in their order"
+            assert (
+                list(recipes if isinstance(recipes, dict) else {"model": recipes}) == stages
+            ), "the recipes are those of the stages, in their order"
         assert (trainer.size_of(cls) or 32) == new.image_size
 
 
-@pytest.mark.parametrize("name", [n for n, s in evaluation.SYSTEMS.items() if not (evaluation.WEIGHTS / s.weights).is_dir()])
+@pytest.mark.parametrize(
+    "name",
+    [n for n, s in evaluation.SYSTEMS.items() if not (evaluation.WEIGHTS / s.weights).is_dir()],
+)
 def test_a_system_that_is_not_shipped_says_so(name, capsys):
-    for argv in (["draw", "x", "--system", name], ["evaluate", name], ["train", name, "--preset", "cpu", "--init", "shipped"]):
+    for argv in (
+        ["draw", "x", "--system", name],
+        ["evaluate", name],
+        ["train", name, "--preset", "cpu", "--init", "shipped"],
+    ):
         said = refused(capsys, *argv)
-        assert "not shipped with this version; train it with: t2i train" in said or "does not draw" in said
+        assert (
+            "not shipped with this version; train it with: t2i train" in said
+            or "does not draw" in said
+        )
     assert main(["systems"]) == 0 and "not shipped" in capsys.readouterr().out
 
 
@@ -118,23 +164,48 @@ def test_doctor_mends(capsys, monkeypatch, tmp_path):
     (tmp_path / "pixel-small" / "card.json").write_text('{"sha256": "0123"}')
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
-    assert re.search(r"^!!  pixel .*damaged.*install", out, re.M) and re.search(r"^ok  torch", out, re.M)
+    assert re.search(r"^!!  pixel .*damaged.*install", out, re.M) and re.search(
+        r"^ok  torch", out, re.M
+    )
 
 
 # ---------------------------------------------------------------- draw
-def draw(model, out, *more): return main(["draw", PROMPT, "--system", model, "--steps", "2", "--device", "cpu", "--out", str(out), *more])
+def draw(model, out, *more):
+    return main(
+        [
+            "draw",
+            PROMPT,
+            "--system",
+            model,
+            "--steps",
+            "2",
+            "--device",
+            "cpu",
+            "--out",
+            str(out),
+            *more,
+        ]
+    )
 
 
 def test_draw_writes_a_picture_that_remembers(model, tmp_path, capsys):
     assert draw(model, tmp_path / "a.png") == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "a.png")
     picture = Image.open(tmp_path / "a.png")
-    assert picture.size == (256, 256) and picture.mode == "RGB" and picture.text["prompt"] == PROMPT
-    assert re.fullmatch(r"t2i [\d.]+, system model, seed 0, guidance [\d.]+, steps 2, sampler \S+", picture.text["made with"])
+    assert (
+        picture.size == (256, 256)
+        and picture.mode == "RGB"
+        and picture.text["prompt"] == PROMPT
+    )
+    assert re.fullmatch(
+        r"t2i [\d.]+, system model, seed 0, guidance [\d.]+, steps 2, sampler \S+",
+        picture.text["made with"],
+    )
 
 
 def test_the_same_seed_draws_the_same_picture(model, tmp_path):
-    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")): assert draw(model, tmp_path / f"{name}.png", "--seed", seed) == 0
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert draw(model, tmp_path / f"{name}.png", "--seed", seed) == 0
     a, b, c = (Image.open(tmp_path / f"{n}.png").tobytes() for n in "abc")
     assert a == b != c
 
@@ -143,26 +214,93 @@ def test_draw_several_and_a_grid(model, tmp_path):
     assert draw(model, tmp_path / "p.png", "--n", "3", "--scale", "2") == 0
     assert sorted(f.name for f in tmp_path.iterdir()) == ["p-0.png", "p-1.png", "p-2.png"]
     assert Image.open(tmp_path / "p-2.png").size == (64, 64)
-    assert draw(model, tmp_path / "grid.png", "--n", "4", "--grid", "--sampler", "ddim", "--guidance", "0") == 0
+    assert (
+        draw(
+            model,
+            tmp_path / "grid.png",
+            "--n",
+            "4",
+            "--grid",
+            "--sampler",
+            "ddim",
+            "--guidance",
+            "0",
+        )
+        == 0
+    )
     assert Image.open(tmp_path / "grid.png").size == (2 * 260 - 4,) * 2
-    assert main(["draw", "a", "b", "--n", "3", "--scale", "1", "--grid", "--system", model, "--steps", "1", "--out", str(tmp_path / "rows.png")]) == 0
-    assert Image.open(tmp_path / "rows.png").size == (3 * 36 - 4, 2 * 36 - 4)             # a row for each prompt
+    assert (
+        main(
+            [
+                "draw",
+                "a",
+                "b",
+                "--n",
+                "3",
+                "--scale",
+                "1",
+                "--grid",
+                "--system",
+                model,
+                "--steps",
+                "1",
+                "--out",
+                str(tmp_path / "rows.png"),
+            ]
+        )
+        == 0
+    )
+    assert Image.open(tmp_path / "rows.png").size == (
+        3 * 36 - 4,
+        2 * 36 - 4,
+    )  # a row for each prompt
 
 
 def test_draw_loads_no_training_library(model, tmp_path):
-    done = in_python("assert not {'accelerate', 'transformers', 'matplotlib', 'diffusers'} & set(sys.modules)", "draw", "a fox", "--style", "noto",
-                     "--system", model, "--steps", 2, "--out", tmp_path / "fox.png")
+    done = in_python(
+        "assert not {'accelerate', 'transformers', 'matplotlib', 'diffusers'} &"
+        " set(sys.modules)",
+        "draw",
+        "a fox",
+        "--style",
+        "noto",
+        "--system",
+        model,
+        "--steps",
+        2,
+        "--out",
+        tmp_path / "fox.png",
+    )
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "fox.png").text["prompt"] == "a fox, noto style"
 
 
-@pytest.mark.parametrize("argv, says", [
-    (["", ], "prompt is empty"), (["   "], "prompt is empty"), ([], "required: prompt"), (["very " * 200], "tokens and the model reads"),
-    (["x", "--style", "nito"], "did you mean noto"), (["x", "--guidance", "31"], "from 0 to 30"), (["x", "--guidance", "nan"], "not a number"),
-    (["x", "--steps", "0"], "from 1 to 1000"), (["x", "--steps", "2.5"], "whole number"), (["x", "--n", "0"], "from 1 to 256"),
-    (["x", "y", "--n", "200"], "too many"), (["x", "--sampler", "dmp++"], "did you mean 'dpm++'"), (["x", "--out", "x.jpg"], "ends in .png"),
-    (["x", "--seed", "-1"], "from 0"), (["x", "--colour"], "unrecognized"), (["x", "--system", "no/such/place"], "unknown system"),
-])
+@pytest.mark.parametrize(
+    "argv, says",
+    [
+        (
+            [
+                "",
+            ],
+            "prompt is empty",
+        ),
+        (["   "], "prompt is empty"),
+        ([], "required: prompt"),
+        (["very " * 200], "tokens and the model reads"),
+        (["x", "--style", "nito"], "did you mean noto"),
+        (["x", "--guidance", "31"], "from 0 to 30"),
+        (["x", "--guidance", "nan"], "not a number"),
+        (["x", "--steps", "0"], "from 1 to 1000"),
+        (["x", "--steps", "2.5"], "whole number"),
+        (["x", "--n", "0"], "from 1 to 256"),
+        (["x", "y", "--n", "200"], "too many"),
+        (["x", "--sampler", "dmp++"], "did you mean 'dpm++'"),
+        (["x", "--out", "x.jpg"], "ends in .png"),
+        (["x", "--seed", "-1"], "from 0"),
+        (["x", "--colour"], "unrecognized"),
+        (["x", "--system", "no/such/place"], "unknown system"),
+    ],
+)
 def test_draw_says_what_is_wrong(argv, says, model, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     system = [] if "--system" in argv else ["--system", model]
@@ -177,28 +315,54 @@ def test_nearest_system_is_suggested(capsys):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there(model, capsys, tmp_path):
-    for argv in (["draw", "x", "--system", model, "--out", tmp_path / "x.png"], ["evaluate", model], ["train", "pixel", "--preset", "cpu", "--out", tmp_path / "run"]):
+    for argv in (
+        ["draw", "x", "--system", model, "--out", tmp_path / "x.png"],
+        ["evaluate", model],
+        ["train", "pixel", "--preset", "cpu", "--out", tmp_path / "run"],
+    ):
         assert "no cuda device here" in refused(capsys, *argv, "--device", "cuda")
-    assert "use --preset cpu" in refused(capsys, "train", "pixel", "--preset", "gpu", "--out", tmp_path / "run")
+    assert "use --preset cpu" in refused(
+        capsys, "train", "pixel", "--preset", "gpu", "--out", tmp_path / "run"
+    )
     assert not list(tmp_path.iterdir())
 
 
 def test_places_that_cannot_be_written(model, place, capsys, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()
-    assert "not a folder" in refused(capsys, "draw", "x", "--system", model, "--out", tmp_path / "file" / "x.png")
-    assert "it is a folder" in refused(capsys, "draw", "x", "--system", model, "--out", tmp_path / "folder.png")
-    assert "not a folder" in refused(capsys, "data", "--out", tmp_path / "file" / "x.safetensors")
-    assert "not a folder" in refused(capsys, "train", "pixel", "--preset", "cpu", "--data", place / "set.safetensors", "--out", tmp_path / "file" / "run")
-    assert "not a folder" in refused(capsys, "evaluate", model, "--out", tmp_path / "file" / "card.json")
+    assert "not a folder" in refused(
+        capsys, "draw", "x", "--system", model, "--out", tmp_path / "file" / "x.png"
+    )
+    assert "it is a folder" in refused(
+        capsys, "draw", "x", "--system", model, "--out", tmp_path / "folder.png"
+    )
+    assert "not a folder" in refused(
+        capsys, "data", "--out", tmp_path / "file" / "x.safetensors"
+    )
+    assert "not a folder" in refused(
+        capsys,
+        "train",
+        "pixel",
+        "--preset",
+        "cpu",
+        "--data",
+        place / "set.safetensors",
+        "--out",
+        tmp_path / "file" / "run",
+    )
+    assert "not a folder" in refused(
+        capsys, "evaluate", model, "--out", tmp_path / "file" / "card.json"
+    )
 
 
 def test_a_full_disk_leaves_what_was_there(model, tmp_path, capsys, monkeypatch):
     assert draw(model, tmp_path / "a.png") == 0
     before = (tmp_path / "a.png").read_bytes()
+
     def full(self, file, *args, **kwargs):
         Path(file).write_bytes(b"half")
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(Image.Image, "save", full)
     assert draw(model, tmp_path / "a.png", "--seed", "5") == 2
     assert "No space left" in capsys.readouterr().err.splitlines()[-1]
@@ -207,70 +371,208 @@ def test_a_full_disk_leaves_what_was_there(model, tmp_path, capsys, monkeypatch)
 
 # ---------------------------------------------------------------- train
 def test_train_leaves_a_model_with_its_card(place, model):
-    assert {f.name for f in Path(model).iterdir()} >= {"config.json", "model.safetensors", "card.json", "history.json"}
+    assert {f.name for f in Path(model).iterdir()} >= {
+        "config.json",
+        "model.safetensors",
+        "card.json",
+        "history.json",
+    }
     card = json.loads((Path(model) / "card.json").read_text())
-    assert card["name"] == "pixel-small" and card["steps"] == 2 and card["images_seen"] == 2 * card["recipe"]["batch_size"] and card["preset"] == "cpu"
-    assert card["sha256"] == evaluation.digest_of(Path(model)) and "64 shapes" in card["trained_on"] and "Apache" in card["licence"]
-    assert card["parameters"] == sum(p.numel() for p in evaluation.load_system(model).parameters())
+    assert (
+        card["name"] == "pixel-small"
+        and card["steps"] == 2
+        and card["images_seen"] == 2 * card["recipe"]["batch_size"]
+        and card["preset"] == "cpu"
+    )
+    assert (
+        card["sha256"] == evaluation.digest_of(Path(model))
+        and "64 shapes" in card["trained_on"]
+        and "Apache" in card["licence"]
+    )
+    assert card["parameters"] == sum(
+        p.numel() for p in evaluation.load_system(model).parameters()
+    )
 
 
 def test_train_goes_on_where_it_stopped(place, capsys):
-    again = ["train", "pixel", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", str(place / "again"), "--steps"]
-    assert main([*again, "1"]) == 0 and main([*again, "2", "--export", str(place / "elsewhere")]) == 0
+    again = [
+        "train",
+        "pixel",
+        "--preset",
+        "cpu",
+        "--device",
+        "cpu",
+        "--data",
+        str(place / "set.safetensors"),
+        "--out",
+        str(place / "again"),
+        "--steps",
+    ]
+    assert (
+        main([*again, "1"]) == 0
+        and main([*again, "2", "--export", str(place / "elsewhere")]) == 0
+    )
     history = json.loads((place / "elsewhere" / "history.json").read_text())
     assert [h["step"] for h in history] == [1, 2]
-    assert main([*again, "2"]) == 0                                          # nothing left to do is no mistake
+    assert main([*again, "2"]) == 0  # nothing left to do is no mistake
     assert json.loads((place / "again" / "model" / "history.json").read_text()) == history
 
 
 def test_train_from_weights_and_evaluate_need_few_libraries(place, model):
-    barred = ("matplotlib", "scipy", "resvg_py", "transformers", "diffusers", "ipywidgets", "anywidget", "IPython", "nbdev", "fastcore", "tensorboard", "pandas")
-    done = in_python("", "train", "pixel", "--preset", "cpu", "--device", "cpu", "--steps", 1, "--init", model, "--data", place / "set.safetensors", "--out", place / "small", blocked=barred)
+    barred = (
+        "matplotlib",
+        "scipy",
+        "resvg_py",
+        "transformers",
+        "diffusers",
+        "ipywidgets",
+        "anywidget",
+        "IPython",
+        "nbdev",
+        "fastcore",
+        "tensorboard",
+        "pandas",
+    )
+    done = in_python(
+        "",
+        "train",
+        "pixel",
+        "--preset",
+        "cpu",
+        "--device",
+        "cpu",
+        "--steps",
+        1,
+        "--init",
+        model,
+        "--data",
+        place / "set.safetensors",
+        "--out",
+        place / "small",
+        blocked=barred,
+    )
     assert done.returncode == 0, done.stderr
-    assert json.loads((place / "small" / "model" / "card.json").read_text())["started_from"] == "model"
-    done = in_python("", "evaluate", place / "small" / "model", "--captions", 2, "--steps", 1, "--guidance", 1, 2, "--sheet", place / "sheet.png", blocked=barred)
+    assert (
+        json.loads((place / "small" / "model" / "card.json").read_text())["started_from"]
+        == "model"
+    )
+    done = in_python(
+        "",
+        "evaluate",
+        place / "small" / "model",
+        "--captions",
+        2,
+        "--steps",
+        1,
+        "--guidance",
+        1,
+        2,
+        "--sheet",
+        place / "sheet.png",
+        blocked=barred,
+    )
     assert done.returncode == 0, done.stderr
     assert Image.open(place / "sheet.png").width > 200
 
 
 def test_a_data_file_cut_short_or_of_another_size(place, capsys, tmp_path):
     whole = (place / "set.safetensors").read_bytes()
-    (tmp_path / "cut").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text").write_text("not pictures")
     from t2i_course.data.captioned import shapes
+
     shapes(2, 64).save(tmp_path / "large")
     train = ["train", "pixel", "--preset", "cpu", "--out", tmp_path / "run", "--data"]
-    assert "cut" in (said := refused(capsys, *train, tmp_path / "cut")) and "t2i data --out" in said
-    assert "t2i data --out" in refused(capsys, *train, tmp_path / "text") and "t2i data --out" in refused(capsys, *train, tmp_path / "missing")
+    assert (
+        "cut" in (said := refused(capsys, *train, tmp_path / "cut"))
+        and "t2i data --out" in said
+    )
+    assert "t2i data --out" in refused(
+        capsys, *train, tmp_path / "text"
+    ) and "t2i data --out" in refused(capsys, *train, tmp_path / "missing")
     assert "64 pixels" in refused(capsys, *train, tmp_path / "large")
     assert not (tmp_path / "run").exists()
 
 
 def test_ctrl_c_is_answered_in_one_line(place, capsys, monkeypatch, tmp_path):
     from t2i_course.training import loop as training
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)       # pytest may itself have been started with Ctrl-C ignored, as shells do with `&`
-    monkeypatch.setattr(training, "train", lambda *args, **options: signal.raise_signal(signal.SIGINT))
-    assert main(["train", "pixel", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", str(tmp_path / "run")]) == 130
+
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # pytest may itself have been started with Ctrl-C ignored, as shells do with `&`
+    monkeypatch.setattr(
+        training, "train", lambda *args, **options: signal.raise_signal(signal.SIGINT)
+    )
+    assert (
+        main(
+            [
+                "train",
+                "pixel",
+                "--preset",
+                "cpu",
+                "--device",
+                "cpu",
+                "--data",
+                str(place / "set.safetensors"),
+                "--out",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 130
+    )
     signal.signal(signal.SIGINT, before)
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("t2i: training stopped; the same command goes on")
 
 
-def test_a_run_that_fails_has_another_code_than_a_wrong_request(place, capsys, monkeypatch, tmp_path):
+def test_a_run_that_fails_has_another_code_than_a_wrong_request(
+    place, capsys, monkeypatch, tmp_path
+):
     from t2i_course.training import loop as training
-    def diverge(*args, **options): raise ValueError("the loss is nan at step 3; lower the learning rate")
+
+    def diverge(*args, **options):
+        raise ValueError("the loss is nan at step 3; lower the learning rate")
+
     monkeypatch.setattr(training, "train", diverge)
-    argv = ["train", "pixel", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", str(tmp_path / "run")]
-    assert main(argv) == 1 and capsys.readouterr().err.splitlines()[-1] == "t2i: error: training failed: the loss is nan at step 3; lower the learning rate"
-    def bug(*args, **options): raise RuntimeError("out of memory\nwith more lines")
+    argv = [
+        "train",
+        "pixel",
+        "--preset",
+        "cpu",
+        "--device",
+        "cpu",
+        "--data",
+        str(place / "set.safetensors"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert (
+        main(argv) == 1
+        and capsys.readouterr().err.splitlines()[-1]
+        == "t2i: error: training failed: the loss is nan at step 3; lower the learning rate"
+    )
+
+    def bug(*args, **options):
+        raise RuntimeError("out of memory\nwith more lines")
+
     monkeypatch.setattr(training, "train", bug)
     assert main(argv) == 1 and "T2I_DEBUG" in capsys.readouterr().err.splitlines()[-1]
 
 
-# ---------------------------------------------------------------- systems of several networks, and what only some systems can do
+# ---------------------------------------------------------------- systems of several networks,
+# and what only some systems can do
 class Painter(TextToImage):
-    """Two networks: one learns the mean colour of all pictures, the other to repeat it. Draws that colour, a little off for each noise."""
-    RECIPES = {"cpu": {"colour": Recipe(steps=6, batch_size=8, warmup=1), "echo": Recipe(steps=4, batch_size=8, warmup=1, precision="bf16")}}
+    """Two networks: one learns the mean colour of all pictures, the other to repeat it.
+
+    Draws that colour, a little off for each noise.
+    """
+
+    RECIPES = {
+        "cpu": {
+            "colour": Recipe(steps=6, batch_size=8, warmup=1),
+            "echo": Recipe(steps=4, batch_size=8, warmup=1, precision="bf16"),
+        }
+    }
     guidance = 2.0
 
     def __init__(self, image_size: int = 64):
@@ -279,39 +581,74 @@ class Painter(TextToImage):
         self.colour, self.echo = torch.nn.Linear(1, 3), torch.nn.Linear(3, 3)
 
     @classmethod
-    def create(cls, captions): return cls()
+    def create(cls, captions):
+        return cls()
 
     @property
-    def stages(self): return {"colour": Stage(self.colour, self.colour_loss), "echo": Stage(self.echo, self.echo_loss, lambda data: {"mean": data.images.float().mean((2, 3)) / 127.5 - 1})}
-    def colour_loss(self, batch): return {"loss": (self.colour(torch.ones(len(batch["image"]), 1)) - batch["image"].mean((2, 3))).square().mean()}
-    def echo_loss(self, batch): return {"loss": (self.echo(batch["mean"]) - self.colour.bias.detach()).square().mean()}
+    def stages(self):
+        return {
+            "colour": Stage(self.colour, self.colour_loss),
+            "echo": Stage(
+                self.echo,
+                self.echo_loss,
+                lambda data: {"mean": data.images.float().mean((2, 3)) / 127.5 - 1},
+            ),
+        }
+
+    def colour_loss(self, batch):
+        return {
+            "loss": (
+                (self.colour(torch.ones(len(batch["image"]), 1)) - batch["image"].mean((2, 3)))
+                .square()
+                .mean()
+            )
+        }
+
+    def echo_loss(self, batch):
+        return {"loss": (self.echo(batch["mean"]) - self.colour.bias.detach()).square().mean()}
 
     @torch.no_grad()
     def steps(self, prompts, *, n=1, guidance=None, num_steps=None, seed=0):
         prompts = check_prompts(prompts, n)
-        light = torch.linspace(-.9, .9, len(prompts))[torch.randperm(len(prompts), generator=torch.Generator().manual_seed(seed))]
-        yield Step(0, 1, -1, light[:, None, None, None].expand(-1, 3, self.image_size, self.image_size), None)
+        light = torch.linspace(-0.9, 0.9, len(prompts))[
+            torch.randperm(len(prompts), generator=torch.Generator().manual_seed(seed))
+        ]
+        yield Step(
+            0,
+            1,
+            -1,
+            light[:, None, None, None].expand(-1, 3, self.image_size, self.image_size),
+            None,
+        )
 
     def edit(self, image, mask, prompts, *, n=1, guidance=None, num_steps=None, seed=0):
         assert image.shape == (1, 3, 64, 64) and mask.shape == (1, 1, 64, 64)
         prompts = check_prompts(prompts, n)
         return Gallery((image * (1 - mask) + mask).expand(len(prompts), -1, -1, -1), prompts)
 
-    def image_to_image(self, image, prompts, *, strength, n=1, guidance=None, num_steps=None, seed=0):
+    def image_to_image(
+        self, image, prompts, *, strength, n=1, guidance=None, num_steps=None, seed=0
+    ):
         prompts = check_prompts(prompts, n)
-        return Gallery(((1 - strength) * image + strength).expand(len(prompts), -1, -1, -1), prompts)
+        return Gallery(
+            ((1 - strength) * image + strength).expand(len(prompts), -1, -1, -1), prompts
+        )
 
 
 class Lamp:
     """In CLIP's place: likes light pictures."""
+
     image_size = 32
-    def similarity(self, images, caption): return images.mean((1, 2, 3))
+
+    def similarity(self, images, caption):
+        return images.mean((1, 2, 3))
 
 
 @pytest.fixture(scope="module")
 def painter_place(tmp_path_factory):
     """A folder with 64-pixel data and both stages of the Painter trained."""
     from t2i_course.data.captioned import shapes
+
     folder = tmp_path_factory.mktemp("painter")
     shapes(16, 64).save(folder / "set.safetensors")
     with pytest.MonkeyPatch.context() as patch:
@@ -321,74 +658,187 @@ def painter_place(tmp_path_factory):
 
 
 PAINTER = evaluation.System(__name__, "Painter", "painter-small", 9, "for tests")
-def train_painter(place, out, *more): return [str(a) for a in ("train", "painter", "--preset", "cpu", "--device", "cpu", "--data", place / "set.safetensors", "--out", out, *more)]
+
+
+def train_painter(place, out, *more):
+    return [
+        str(a)
+        for a in (
+            "train",
+            "painter",
+            "--preset",
+            "cpu",
+            "--device",
+            "cpu",
+            "--data",
+            place / "set.safetensors",
+            "--out",
+            out,
+            *more,
+        )
+    ]
 
 
 @pytest.fixture
 def painter(painter_place, monkeypatch):
     monkeypatch.setitem(evaluation.SYSTEMS, "painter", PAINTER)
     load = drawing.load_system
-    for module in (drawing, evaluation): monkeypatch.setattr(module, "load_system", lambda name, device="cpu": Lamp() if name == "clip-small" else load(name, device))
+    for module in (drawing, evaluation):
+        monkeypatch.setattr(
+            module,
+            "load_system",
+            lambda name, device="cpu": Lamp() if name == "clip-small" else load(name, device),
+        )
     return painter_place
 
 
-def read(folder, name="card.json"): return json.loads((Path(folder) / "model" / name).read_text())
+def read(folder, name="card.json"):
+    return json.loads((Path(folder) / "model" / name).read_text())
 
 
 def test_all_stages_in_order_each_with_its_checkpoint_and_record(painter):
     run = painter / "run"
-    assert sorted(p.name for p in run.iterdir()) == ["colour", "echo", "model"] and (run / "echo" / "checkpoint.safetensors").is_file()
+    assert (
+        sorted(p.name for p in run.iterdir()) == ["colour", "echo", "model"]
+        and (run / "echo" / "checkpoint.safetensors").is_file()
+    )
     card, history = read(run), read(run, "history.json")
-    assert list(card["stages"]) == list(history) == ["colour", "echo"] and card["image_size"] == 64 and "recipe" not in card
+    assert (
+        list(card["stages"]) == list(history) == ["colour", "echo"]
+        and card["image_size"] == 64
+        and "recipe" not in card
+    )
     echo = card["stages"]["echo"]
-    assert echo["steps"] == 4 and echo["images_seen"] == 32 and echo["recipe"]["precision"] == "bf16" and echo["loss"] == history["echo"][-1]["loss"] and "minutes" in echo
-    assert card["sha256"] == evaluation.digest_of(run / "model") and card["minutes"] == sum(s["minutes"] for s in card["stages"].values())
+    assert (
+        echo["steps"] == 4
+        and echo["images_seen"] == 32
+        and echo["recipe"]["precision"] == "bf16"
+        and echo["loss"] == history["echo"][-1]["loss"]
+        and "minutes" in echo
+    )
+    assert card["sha256"] == evaluation.digest_of(run / "model") and card["minutes"] == sum(
+        s["minutes"] for s in card["stages"].values()
+    )
 
 
 def test_one_stage_after_the_other_is_the_same_as_both(painter, tmp_path, capsys):
     said = refused(capsys, *train_painter(painter, tmp_path / "x", "--stage", "echo"))
     assert "builds on 'colour'" in said and "--init" in said
-    assert "no stage 'ehco'; there are colour, echo" in refused(capsys, *train_painter(painter, tmp_path / "x", "--stage", "ehco"))
-    assert "no stage 'echo'; there is only model" in refused(capsys, "train", "pixel", "--preset", "cpu", "--stage", "echo", "--out", tmp_path / "x")
+    assert "no stage 'ehco'; there are colour, echo" in refused(
+        capsys, *train_painter(painter, tmp_path / "x", "--stage", "ehco")
+    )
+    assert "no stage 'echo'; there is only model" in refused(
+        capsys, "train", "pixel", "--preset", "cpu", "--stage", "echo", "--out", tmp_path / "x"
+    )
     assert not (tmp_path / "x").exists()
-    assert main(train_painter(painter, tmp_path / "x", "--stage", "colour")) == 0 and list(read(tmp_path / "x")["stages"]) == ["colour"]
+    assert main(train_painter(painter, tmp_path / "x", "--stage", "colour")) == 0 and list(
+        read(tmp_path / "x")["stages"]
+    ) == ["colour"]
     assert main(train_painter(painter, tmp_path / "x", "--stage", "echo")) == 0
-    def weights(folder): return evaluation.load_system(folder / "model").state_dict()
+
+    def weights(folder):
+        return evaluation.load_system(folder / "model").state_dict()
+
     apart, together = weights(tmp_path / "x"), weights(painter / "run")
-    assert all(torch.allclose(apart[k], v, atol=2e-3) for k, v in together.items() if k.startswith("colour")) and list(read(tmp_path / "x")["stages"]) == ["colour", "echo"]
+    assert all(
+        torch.allclose(apart[k], v, atol=2e-3)
+        for k, v in together.items()
+        if k.startswith("colour")
+    ) and list(read(tmp_path / "x")["stages"]) == ["colour", "echo"]
 
 
 def test_one_stage_anew_from_weights_keeps_the_others(painter, tmp_path):
-    argv = train_painter(painter, tmp_path / "more", "--stage", "echo", "--init", str(painter / "run" / "model"), "--steps", "2")
+    argv = train_painter(
+        painter,
+        tmp_path / "more",
+        "--stage",
+        "echo",
+        "--init",
+        str(painter / "run" / "model"),
+        "--steps",
+        "2",
+    )
     assert main(argv) == 0
     before, after = read(painter / "run"), read(tmp_path / "more")
-    assert after["stages"]["colour"] == before["stages"]["colour"] and after["stages"]["echo"]["steps"] == 2 and after["stages"]["echo"]["started_from"] == "model"
-    assert read(tmp_path / "more", "history.json")["colour"] == read(painter / "run", "history.json")["colour"]
-    old, new = (evaluation.load_system(f / "model").state_dict() for f in (painter / "run", tmp_path / "more"))
-    assert torch.equal(old["colour.weight"], new["colour.weight"]) and not torch.equal(old["echo.weight"], new["echo.weight"])
+    assert (
+        after["stages"]["colour"] == before["stages"]["colour"]
+        and after["stages"]["echo"]["steps"] == 2
+        and after["stages"]["echo"]["started_from"] == "model"
+    )
+    assert (
+        read(tmp_path / "more", "history.json")["colour"]
+        == read(painter / "run", "history.json")["colour"]
+    )
+    old, new = (
+        evaluation.load_system(f / "model").state_dict()
+        for f in (painter / "run", tmp_path / "more")
+    )
+    assert torch.equal(old["colour.weight"], new["colour.weight"]) and not torch.equal(
+        old["echo.weight"], new["echo.weight"]
+    )
 
 
 def test_pictures_of_another_size_than_the_system_draws(painter, capsys, tmp_path, place):
-    for stage in ([], ["--stage", "colour"]): assert "holds pictures of 32 pixels and this system draws 64" in refused(capsys, *train_painter(place, tmp_path / "x", *stage))
+    for stage in ([], ["--stage", "colour"]):
+        assert "holds pictures of 32 pixels and this system draws 64" in refused(
+            capsys, *train_painter(place, tmp_path / "x", *stage)
+        )
     assert not (tmp_path / "x").exists()
-    Painter.base_size = 32                                                    # as a cascade has it, whose first stage sees small pictures
+    Painter.base_size = 32  # as a cascade has it, whose first stage sees small pictures
     try:
         assert "holds pictures of 32" in refused(capsys, *train_painter(place, tmp_path / "x"))
         assert main(train_painter(place, tmp_path / "x", "--stage", "colour")) == 0
-    finally: del Painter.base_size
+    finally:
+        del Painter.base_size
 
 
 def test_rerank_keeps_what_the_judge_likes(painter, tmp_path, capsys):
     system, file = str(painter / "run" / "model"), tmp_path / "best.png"
-    assert main(["draw", "a", "b", "--system", system, "--n", "2", "--rerank", "5", "--scale", "1", "--out", str(file)]) == 0
+    assert (
+        main(
+            [
+                "draw",
+                "a",
+                "b",
+                "--system",
+                system,
+                "--n",
+                "2",
+                "--rerank",
+                "5",
+                "--scale",
+                "1",
+                "--out",
+                str(file),
+            ]
+        )
+        == 0
+    )
     shades = [Image.open(tmp_path / f"best-{i}.png").getpixel((0, 0))[0] for i in range(4)]
-    assert shades[0] > shades[1] and shades[2] > shades[3] and max(shades) == 242 and min(shades) >= 64    # of ten shades, the lightest two of each five
-    assert "rerank 5" in Image.open(tmp_path / "best-0.png").text["made with"] and "sampler" not in Image.open(tmp_path / "best-0.png").text["made with"]
-    assert "fewer pictures" in refused(capsys, "draw", "a", "--system", system, "--n", "4", "--rerank", "3")
-    assert "too many" in refused(capsys, "draw", "a", "b", "--system", system, "--rerank", "200")
-    assert "no choice of samplers" in refused(capsys, "draw", "a", "--system", system, "--sampler", "ddim")
+    assert (
+        shades[0] > shades[1]
+        and shades[2] > shades[3]
+        and max(shades) == 242
+        and min(shades) >= 64
+    )  # of ten shades, the lightest two of each five
+    assert (
+        "rerank 5" in Image.open(tmp_path / "best-0.png").text["made with"]
+        and "sampler" not in Image.open(tmp_path / "best-0.png").text["made with"]
+    )
+    assert "fewer pictures" in refused(
+        capsys, "draw", "a", "--system", system, "--n", "4", "--rerank", "3"
+    )
+    assert "too many" in refused(
+        capsys, "draw", "a", "b", "--system", system, "--rerank", "200"
+    )
+    assert "no choice of samplers" in refused(
+        capsys, "draw", "a", "--system", system, "--sampler", "ddim"
+    )
     card = tmp_path / "card.json"
-    assert main(["evaluate", system, "--captions", "3", "--rerank", "2", "--out", str(card)]) == 0 and "the best of 2" in capsys.readouterr().out
+    assert (
+        main(["evaluate", system, "--captions", "3", "--rerank", "2", "--out", str(card)]) == 0
+        and "the best of 2" in capsys.readouterr().out
+    )
     assert json.loads(card.read_text())["scores"]["reranked"]["command"].endswith("--rerank 2")
 
 
@@ -396,87 +846,247 @@ def test_edit_paints_where_the_mask_is_white(painter, model, tmp_path, capsys, m
     monkeypatch.chdir(tmp_path)
     system, blue = str(painter / "run" / "model"), Image.new("RGB", (128, 128), "blue")
     blue.save("blue.png")
-    mask = Image.new("L", (128, 128)); mask.paste(255, (0, 0, 64, 128)); mask.save("mask.png")
-    assert main(["edit", "blue.png", "a white wall", "--mask", "mask.png", "--system", system, "--scale", "1"]) == 0
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (0, 0, 64, 128))
+    mask.save("mask.png")
+    assert (
+        main(
+            [
+                "edit",
+                "blue.png",
+                "a white wall",
+                "--mask",
+                "mask.png",
+                "--system",
+                system,
+                "--scale",
+                "1",
+            ]
+        )
+        == 0
+    )
     done = Image.open("edited.png")
-    assert done.size == (64, 64) and done.getpixel((31, 5)) == (255, 255, 255) and done.getpixel((32, 5)) == (0, 0, 255) and "from blue.png" in done.text["made with"]
-    Image.new("L", (64, 64), 255).save("small.png"); Image.new("L", (128, 128)).save("black.png"); Image.new("RGBA", (128, 128)).save("glass.png"); Path("words.png").write_text("words")
-    def wrong(picture="blue.png", mask="mask.png", *more): return refused(capsys, "edit", picture, "x", "--mask", mask, "--out", "new.png", "--system", system, *more)
-    assert "no picture none.png" in wrong("none.png") and "no picture none.png" in wrong(mask="none.png") and "same size" in wrong(mask="small.png")
-    assert "RGBA, not RGB" in wrong("glass.png") and "cannot be read" in wrong("words.png") and "black everywhere" in wrong(mask="black.png")
-    assert "prompt is empty" in refused(capsys, "edit", "blue.png", "", "--mask", "mask.png", "--system", system) and "required: --mask" in refused(capsys, "edit", "blue.png", "x")
+    assert (
+        done.size == (64, 64)
+        and done.getpixel((31, 5)) == (255, 255, 255)
+        and done.getpixel((32, 5)) == (0, 0, 255)
+        and "from blue.png" in done.text["made with"]
+    )
+    Image.new("L", (64, 64), 255).save("small.png")
+    Image.new("L", (128, 128)).save("black.png")
+    Image.new("RGBA", (128, 128)).save("glass.png")
+    Path("words.png").write_text("words")
+
+    def wrong(picture="blue.png", mask="mask.png", *more):
+        return refused(
+            capsys,
+            "edit",
+            picture,
+            "x",
+            "--mask",
+            mask,
+            "--out",
+            "new.png",
+            "--system",
+            system,
+            *more,
+        )
+
+    assert (
+        "no picture none.png" in wrong("none.png")
+        and "no picture none.png" in wrong(mask="none.png")
+        and "same size" in wrong(mask="small.png")
+    )
+    assert (
+        "RGBA, not RGB" in wrong("glass.png")
+        and "cannot be read" in wrong("words.png")
+        and "black everywhere" in wrong(mask="black.png")
+    )
+    assert "prompt is empty" in refused(
+        capsys, "edit", "blue.png", "", "--mask", "mask.png", "--system", system
+    ) and "required: --mask" in refused(capsys, "edit", "blue.png", "x")
     said = refused(capsys, "edit", "blue.png", "x", "--mask", "mask.png", "--system", model)
-    assert "cannot paint into a picture; these can: " in said and "painter" in said and not Path("new.png").exists()
+    assert (
+        "cannot paint into a picture; these can: " in said
+        and "painter" in said
+        and not Path("new.png").exists()
+    )
 
 
 def test_draw_from_a_picture(painter, model, tmp_path, capsys):
     Image.new("RGB", (64, 64), "black").save(tmp_path / "black.png")
-    argv = ["--init-image", str(tmp_path / "black.png"), "--out", str(tmp_path / "x.png"), "--scale", "1"]
-    assert main(["draw", "x", "--system", str(painter / "run" / "model"), "--strength", "0.5", *argv]) == 0
+    argv = [
+        "--init-image",
+        str(tmp_path / "black.png"),
+        "--out",
+        str(tmp_path / "x.png"),
+        "--scale",
+        "1",
+    ]
+    assert (
+        main(
+            [
+                "draw",
+                "x",
+                "--system",
+                str(painter / "run" / "model"),
+                "--strength",
+                "0.5",
+                *argv,
+            ]
+        )
+        == 0
+    )
     assert Image.open(tmp_path / "x.png").getpixel((0, 0)) == (128, 128, 128)
-    assert "cannot begin with a picture" in refused(capsys, "draw", "x", "--system", model, *argv)
+    assert "cannot begin with a picture" in refused(
+        capsys, "draw", "x", "--system", model, *argv
+    )
     assert "from 0.01 to 1" in refused(capsys, "draw", "x", "--strength", "2")
 
 
 def test_clip_trains_and_judges_but_does_not_draw(place, tmp_path, capsys):
     out = str(tmp_path / "clip")
     from t2i_course.clip import CLIP
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(CLIP.RECIPES, "cpu", Recipe(steps=2, batch_size=8, warmup=1))
-        assert main(["train", "clip", "--preset", "cpu", "--device", "cpu", "--data", str(place / "set.safetensors"), "--out", out]) == 0
+        assert (
+            main(
+                [
+                    "train",
+                    "clip",
+                    "--preset",
+                    "cpu",
+                    "--device",
+                    "cpu",
+                    "--data",
+                    str(place / "set.safetensors"),
+                    "--out",
+                    out,
+                ]
+            )
+            == 0
+        )
     assert "draw" not in capsys.readouterr().out
     card = read(out)
-    assert card["system"] == "CLIP" and card["steps"] == 2 and isinstance(read(out, "history.json"), list)
-    assert "does not draw" in refused(capsys, "draw", "x", "--system", out + "/model") and "--rerank has nothing" in refused(capsys, "evaluate", out + "/model", "--rerank", "4")
-    with pytest.MonkeyPatch.context() as patch:                              # the real score reads all captions of the course: reading 4 tests it
-        patch.setattr(CLIP, "score", lambda self, seed: {"shapes": {"R@1": 0.25 + seed, "n": 4}, "chance": 0.1})
+    assert (
+        card["system"] == "CLIP"
+        and card["steps"] == 2
+        and isinstance(read(out, "history.json"), list)
+    )
+    assert "does not draw" in refused(
+        capsys, "draw", "x", "--system", out + "/model"
+    ) and "--rerank has nothing" in refused(capsys, "evaluate", out + "/model", "--rerank", "4")
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # the real score reads all captions of the course: reading 4 tests it
+        patch.setattr(
+            CLIP,
+            "score",
+            lambda self, seed: {"shapes": {"R@1": 0.25 + seed, "n": 4}, "chance": 0.1},
+        )
         assert main(["evaluate", out + "/model", "--seed", "1"]) == 0
     shown, score = capsys.readouterr().out, read(out)["scores"]["retrieval"]
-    assert "R@1 1.25, n 4" in shown and "chance" in shown and score["shapes"]["n"] == 4 and score["command"] == "t2i evaluate clip-small --seed 1"
+    assert (
+        "R@1 1.25, n 4" in shown
+        and "chance" in shown
+        and score["shapes"]["n"] == 4
+        and score["command"] == "t2i evaluate clip-small --seed 1"
+    )
 
 
 # ---------------------------------------------------------------- data, evaluate, cards
 def test_data_refuses_sizes_and_writes_what_train_reads(capsys, tmp_path, monkeypatch):
-    assert "32, 64, 128, 256" in refused(capsys, "data", "--size", "48", "--out", tmp_path / "x")
+    assert "32, 64, 128, 256" in refused(
+        capsys, "data", "--size", "48", "--out", tmp_path / "x"
+    )
     from t2i_course.data import captioned as data
-    monkeypatch.setattr(data, "training_set", lambda size, shapes, seed, share: data.shapes(shapes, size, seed))      # no rendering here
+
+    monkeypatch.setattr(
+        data, "training_set", lambda size, shapes, seed, share: data.shapes(shapes, size, seed)
+    )  # no rendering here
     assert main(["data", "--out", str(tmp_path / "x"), "--shapes", "5", "--seed", "3"]) == 0
     assert len(trainer.load_data(str(tmp_path / "x"), 32)) == 5
 
 
 def test_held_out_pictures_never_reach_training(tmp_path):
     from t2i_course.data.captioned import shapes
+
     (shapes(4, 32) + shapes(3, 32, split="test")).save(tmp_path / "mixed")
     assert trainer.load_data(str(tmp_path / "mixed"), 32).splits == ["train"] * 4
 
 
 def test_evaluate_writes_the_best_into_the_card(place, model, capsys):
-    assert main(["evaluate", model, "--captions", "4", "--steps", "1", "--guidance", "1", "3", "--out", str(place / "card.json"), "--device", "cpu"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                model,
+                "--captions",
+                "4",
+                "--steps",
+                "1",
+                "--guidance",
+                "1",
+                "3",
+                "--out",
+                str(place / "card.json"),
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
     out, card = capsys.readouterr().out, json.loads((place / "card.json").read_text())
     score = card["scores"]["shapes"]
-    assert score["n"] == 4 and [r["guidance"] for r in score["by_guidance"]] == [1, 3] and "background" in out
-    assert score["command"] == "t2i evaluate pixel-small --captions 4 --guidance 1 3 --steps 1 --seed 0" and card["steps"] == 2
-    assert "scores" in (before := json.loads((Path(model) / "card.json").read_text())) and before["scores"] == {}
+    assert (
+        score["n"] == 4
+        and [r["guidance"] for r in score["by_guidance"]] == [1, 3]
+        and "background" in out
+    )
+    assert (
+        score["command"]
+        == "t2i evaluate pixel-small --captions 4 --guidance 1 3 --steps 1 --seed 0"
+        and card["steps"] == 2
+    )
+    assert (
+        "scores" in (before := json.loads((Path(model) / "card.json").read_text()))
+        and before["scores"] == {}
+    )
 
 
 def test_a_damaged_card_or_model_is_named(place, model, capsys, tmp_path):
     import shutil
+
     broken = Path(shutil.copytree(model, tmp_path / "m"))
     (broken / "card.json").write_text("{")
     assert "card.json" in refused(capsys, "evaluate", broken, "--captions", "1", "--steps", "1")
-    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:1000])
-    assert "model.safetensors" in refused(capsys, "draw", "x", "--system", broken, "--out", tmp_path / "x.png")
+    (broken / "model.safetensors").write_bytes(
+        (broken / "model.safetensors").read_bytes()[:1000]
+    )
+    assert "model.safetensors" in refused(
+        capsys, "draw", "x", "--system", broken, "--out", tmp_path / "x.png"
+    )
     (broken / "config.json").write_text('{"system": "Dream"}')
-    assert "'Dream'" in refused(capsys, "draw", "x", "--system", broken, "--out", tmp_path / "x.png")
+    assert "'Dream'" in refused(
+        capsys, "draw", "x", "--system", broken, "--out", tmp_path / "x.png"
+    )
 
 
 @pytest.mark.parametrize("name", evaluation.SYSTEMS)
 def test_shipped_weights_draw_what_their_card_says(name):
-    """A fresh sample of captions must agree with the score on the card; and the weights must be those that were scored."""
+    """A fresh sample of captions must agree with the score on the card; and the weights must be
+    those that were scored.
+    """
     system, folder = evaluation.find_system(name)
-    if not (folder / "model.safetensors").is_file(): pytest.skip(f"{system.weights} is not shipped yet")
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip(f"{system.weights} is not shipped yet")
     card = evaluation.read_card(folder)
     assert card["sha256"] == evaluation.digest_of(folder)
-    if not system.draws or "shapes" not in card["scores"]: pytest.skip(f"{system.weights} has no shapes score")
+    if not system.draws or "shapes" not in card["scores"]:
+        pytest.skip(f"{system.weights} has no shapes score")
     again = evaluation.recheck(evaluation.load_system(name), card, 48)
-    assert again["agrees"], f"the card says {card['scores']['shapes']['all_true']}, 48 new captions say {again['all_true']} {again['interval']}"
+    assert again["agrees"], (
+        f"the card says {card['scores']['shapes']['all_true']}, 48 new captions say"
+        f" {again['all_true']} {again['interval']}"
+    )

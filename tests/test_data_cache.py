@@ -1,7 +1,10 @@
-"""The emoji cache under real trouble: a kill -9 while it draws, two processes at once, a folder that cannot be written.
+"""The emoji cache under real trouble: a kill -9 while it draws, two processes at once, a folder
+that cannot be written.
 
-Only the first pictures of a style are drawn, so that the test is short; everything else is the real code.
+Only the first pictures of a style are drawn, so that the test is short; everything else is the
+real code.
 """
+
 import errno
 import os
 import signal
@@ -14,7 +17,8 @@ from safetensors.numpy import load_file
 
 from t2i_course.data import emoji
 
-# The child process: `few` pictures only, and a word on stdout whenever one of them starts to be drawn.
+# The child process: `few` pictures only, and a word on stdout whenever one of them starts to be
+# drawn.
 CHILD = """
 import sys
 from t2i_course.data import emoji
@@ -34,7 +38,12 @@ print("done", images.shape[0], emoji.zlib.crc32(images), flush=True)
 
 def child(folder, few):
     env = dict(os.environ, OMP_NUM_THREADS="1")
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(few)], stdout=subprocess.PIPE, text=True, env=env)
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder), str(few)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
 
 
 def finish(process):
@@ -50,7 +59,9 @@ def truth(few):
 
 def test_kill_while_drawing_leaves_nothing_broken(tmp_path):
     victim = child(tmp_path, 3000)
-    assert victim.stdout.readline() == "drawing\n"  # the lock is held, the file is not written yet
+    assert (
+        victim.stdout.readline() == "drawing\n"
+    )  # the lock is held, the file is not written yet
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     victim.stdout.close()
@@ -82,13 +93,22 @@ def test_two_processes_at_once_draw_once(tmp_path):
 def fake_workers(code):
     """Two workers that run `code` instead of drawing."""
     command = [sys.executable, "-c", code]
-    return lambda *_: [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    return lambda *_: [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
 
 
-@pytest.mark.parametrize("code, reason", [
-    ("raise SystemExit('out of ink')", "drawing fluent failed: out of ink"),
-    ("import os; os.write(1, bytes(5000)); os.kill(os.getpid(), 9)", "drawing fluent failed: a worker was killed; try again"),
-])
+@pytest.mark.parametrize(
+    "code, reason",
+    [
+        ("raise SystemExit('out of ink')", "drawing fluent failed: out of ink"),
+        (
+            "import os; os.write(1, bytes(5000)); os.kill(os.getpid(), 9)",
+            "drawing fluent failed: a worker was killed; try again",
+        ),
+    ],
+)
 def test_a_worker_that_fails_is_one_line(tmp_path, monkeypatch, code, reason):
     monkeypatch.setattr(emoji, "_start_workers", fake_workers(code))
     with pytest.raises(ValueError) as error:
@@ -101,7 +121,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(emoji, "render_style", lambda *_: np.zeros((len(emoji.records("fluent")), 32, 32, 3), np.uint8))
+    monkeypatch.setattr(
+        emoji,
+        "render_style",
+        lambda *_: np.zeros((len(emoji.records("fluent")), 32, 32, 3), np.uint8),
+    )
     monkeypatch.setattr(emoji.os, "replace", full)
     with pytest.raises(ValueError, match="No space left on device.*; set T2I_CACHE"):
         emoji.rendered("fluent", 32, tmp_path, progress=False)
@@ -109,7 +133,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_read_only_folder_with_pictures_is_enough(tmp_path, monkeypatch):
-    images = np.random.default_rng(0).integers(0, 255, (len(emoji.records("fluent")), 32, 32, 3), np.uint8)
+    images = np.random.default_rng(0).integers(
+        0, 255, (len(emoji.records("fluent")), 32, 32, 3), np.uint8
+    )
     monkeypatch.setattr(emoji, "render_style", lambda *_: images)
     emoji.rendered("fluent", 32, tmp_path, progress=False)
     for path in tmp_path.iterdir():

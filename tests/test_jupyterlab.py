@@ -1,11 +1,17 @@
-"""The slider of reading 1 in a real JupyterLab, moved by a real browser. `make bench` reports its speed against the goal of 40 ms."""
+"""The slider of reading 1 in a real JupyterLab, moved by a real browser.
+
+`make bench` reports its speed against the goal of 40 ms.
+"""
+
 import pytest
 from check_docs import NO_BROWSER
 from check_lab import drag
 
 
 def test_slider_answers_without_a_blank_frame():
-    pytest.importorskip("playwright", reason="playwright is not installed: make test installs it")
+    pytest.importorskip(
+        "playwright", reason="playwright is not installed: make test installs it"
+    )
     seen = drag(presses=20)
     if seen is None:
         pytest.skip(NO_BROWSER)

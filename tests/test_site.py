@@ -1,4 +1,6 @@
-"""The docs site is built in a copy of the tree and every page is opened in a headless browser."""
+"""The docs site is built in a copy of the tree and every page is opened in a headless browser.
+"""
+
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,12 @@ def build(tmp):
         shutil.copytree(ROOT / folder, tmp / folder, symlinks=True, ignore=junk)
     for name in ("pyproject.toml", "settings.ini", "setup.py", "README.md", "_quarto.yml"):
         shutil.copy(ROOT / name, tmp / name)
-    done = subprocess.run([sys.executable, ROOT / "scripts" / "build_docs.py", tmp / "site"], cwd=tmp, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "build_docs.py", tmp / "site"],
+        cwd=tmp,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     return tmp / "site"
 
@@ -30,7 +37,10 @@ def search(browser, base, words):
     page.keyboard.press("/")
     page.keyboard.type(words)
     page.wait_for_timeout(800)
-    found = page.evaluate("() => [...document.querySelectorAll('a')].filter(a => a.offsetParent && a.closest('[class*=search], [id*=search], dialog')).map(a => a.href)")
+    found = page.evaluate(
+        "() => [...document.querySelectorAll('a')].filter(a => a.offsetParent &&"
+        " a.closest('[class*=search], [id*=search], dialog')).map(a => a.href)"
+    )
     page.close()
     return found
 
@@ -38,14 +48,20 @@ def search(browser, base, words):
 def test_site(tmp_path):
     site = build(tmp_path)
     pages = {p.relative_to(site).as_posix() for p in site.rglob("*.html")}
-    notebooks = [p.relative_to(cfg.nbs_path) for p in cfg.nbs_path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts]
+    notebooks = [
+        p.relative_to(cfg.nbs_path)
+        for p in cfg.nbs_path.rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in p.parts
+    ]
     assert {nbpath2html(p).as_posix() for p in notebooks} <= pages, "a notebook has no page"
 
     home = (site / "index.html").read_text(encoding="utf-8")
     order = [home.index(f"readings/{name}.html") for name in ("diffusion", "ddpm", "guidance")]
     assert order == sorted(order), "the sidebar lists the readings in order"
     ddpm = (site / "readings" / "ddpm.html").read_text(encoding="utf-8")
-    assert f"{cfg.git_url}/blob/main/t2i_course/ddpm.py" in ddpm, "the API entries link to their source"
+    assert (
+        f"{cfg.git_url}/blob/main/t2i_course/ddpm.py" in ddpm
+    ), "the API entries link to their source"
 
     with chromium() as browser, serve(site) as base:
         if browser is None:
@@ -57,20 +73,36 @@ def test_site(tmp_path):
             if bad:
                 faults[rel] = bad
         assert faults == {}
-        assert sliders >= 6, f"{sliders} sliders on the whole site: each reading has one, and the widgets' page three"
+        assert sliders >= 6, (
+            f"{sliders} sliders on the whole site: each reading has one, and the widgets' page"
+            " three"
+        )
         assert any("ddim" in href or "ddpm" in href for href in search(browser, base, "ddim"))
 
 
 def test_checker_sees_faults(tmp_path):
     """A page with every fault the checker is for, so that its silence means something."""
-    (tmp_path / "bad.html").write_text("""<main><span class="math">x_t</span><img src="nothing.png"><a href="no/page.html">x</a><a href="#nowhere">y</a>
+    (tmp_path / "bad.html").write_text(
+        """<main><span class="math">x_t</span><img src="nothing.png"><a href="no/page.html">x</a><a href="#nowhere">y</a>
         <div class="t2i-stuck"><input type="range" aria-label="t"><canvas width="4" height="4"></canvas></div><p class="cell-output">IntSlider(value=0)</p>
-        <link rel="stylesheet" href="http://127.0.0.1:9/other.css"><script>throw new Error("boom")</script></main>""")
+        <link rel="stylesheet" href="http://127.0.0.1:9/other.css"><script>throw new Error("boom")</script></main>"""
+    )
     with chromium() as browser, serve(tmp_path) as base:
         if browser is None:
             pytest.skip(NO_BROWSER)
         count, bad = check_page(browser, tmp_path, "bad.html", base)
     text = "\n".join(bad)
-    for fault in ("script error", "404", "another host", "math: 0 of 1", "broken picture", "link to nothing", "link to no place", "does not change", "blank picture", "shown as text"):
+    for fault in (
+        "script error",
+        "404",
+        "another host",
+        "math: 0 of 1",
+        "broken picture",
+        "link to nothing",
+        "link to no place",
+        "does not change",
+        "blank picture",
+        "shown as text",
+    ):
         assert fault in text, (fault, text)
     assert count == 1

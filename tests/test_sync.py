@@ -1,4 +1,7 @@
-"""The package, README and sidebar are what the notebooks say; the notebooks are clean, small and show their pictures."""
+"""The package, README and sidebar are what the notebooks say; the notebooks are clean, small
+and show their pictures.
+"""
+
 import ast
 import json
 import os
@@ -24,20 +27,36 @@ def cells(path):
 def in_a_copy(tmp, code):
     """Run `code` in a copy of the tree."""
     for folder in ("nbs", "t2i_course"):
-        shutil.copytree(ROOT / folder, tmp / folder, symlinks=True, ignore=shutil.ignore_patterns(*JUNK, "*.safetensors", "*.xz"))
+        shutil.copytree(
+            ROOT / folder,
+            tmp / folder,
+            symlinks=True,
+            ignore=shutil.ignore_patterns(*JUNK, "*.safetensors", "*.xz"),
+        )
     for name in ("pyproject.toml", "settings.ini", "setup.py", "README.md", "_quarto.yml"):
         shutil.copy(ROOT / name, tmp / name)
-    env = {k: v for k, v in os.environ.items() if k != "IN_TEST"}  # nbdev writes less where it is set
+    env = {
+        k: v for k, v in os.environ.items() if k != "IN_TEST"
+    }  # nbdev writes less where it is set
     subprocess.run([sys.executable, "-c", code], cwd=tmp, env=env, check=True)
 
 
 def differences(tmp, folder, pattern):
     """Files of `folder` that are not the same, byte for byte, in the copy."""
+
     def files(top):
-        return {p.relative_to(top) for p in (top / folder).rglob(pattern) if not JUNK & set(p.parts)}
+        return {
+            p.relative_to(top) for p in (top / folder).rglob(pattern) if not JUNK & set(p.parts)
+        }
 
     ours, copy = files(ROOT), files(tmp)
-    return sorted(map(str, (ours ^ copy) | {p for p in ours & copy if (ROOT / p).read_bytes() != (tmp / p).read_bytes()}))
+    return sorted(
+        map(
+            str,
+            (ours ^ copy)
+            | {p for p in ours & copy if (ROOT / p).read_bytes() != (tmp / p).read_bytes()},
+        )
+    )
 
 
 def test_package_is_exported(tmp_path):
@@ -52,7 +71,12 @@ def test_notebooks_are_clean(tmp_path):
 
 @pytest.mark.parametrize("script", ["readme.py", "sidebar.py"])
 def test_written_files_are_fresh(script):
-    done = subprocess.run([sys.executable, ROOT / "scripts" / script, "--check"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / script, "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -63,13 +87,22 @@ def test_notebook_is_small(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, **by_name)
 def test_imports_have_cells_of_their_own(path):
-    """The docs run every cell with an import and no other; one that also computes would fail there."""
+    """The docs run every cell with an import and no other; one that also computes would fail
+    there.
+    """
     mixed = []
     for cell in cells(path):
         source = "".join(cell["source"])
-        if cell["cell_type"] != "code" or source.startswith(("%", "!")) or "#| export" in source or "#| eval: false" in source:
+        if (
+            cell["cell_type"] != "code"
+            or source.startswith(("%", "!"))
+            or "#| export" in source
+            or "#| eval: false" in source
+        ):
             continue
-        kinds = {isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(source).body}
+        kinds = {
+            isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(source).body
+        }
         if kinds == {True, False}:
             mixed.append(source)
     assert mixed == [], "move the imports into a cell of their own:\n\n" + "\n\n".join(mixed)
@@ -78,13 +111,17 @@ def test_imports_have_cells_of_their_own(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, **by_name)
 def test_notebook_starts_with_title_and_sentence(path):
     first = "".join(cells(path)[0]["source"]).strip().splitlines()
-    assert first[0].startswith("# ") and any(line.startswith("> ") for line in first), "first cell: '# Title' and '> one sentence'"
+    assert first[0].startswith("# ") and any(
+        line.startswith("> ") for line in first
+    ), "first cell: '# Title' and '> one sentence'"
 
 
 @pytest.mark.parametrize("path", READINGS, **by_name)
 def test_reading_shows_its_pictures(path):
     kinds = [set(o.get("data", {})) for cell in cells(path) for o in cell.get("outputs", [])]
-    assert sum(bool(k & {"image/png", "image/svg+xml", "text/html"}) for k in kinds) >= 5, "fewer than 5 saved pictures: run it and save"
+    assert (
+        sum(bool(k & {"image/png", "image/svg+xml", "text/html"}) for k in kinds) >= 5
+    ), "fewer than 5 saved pictures: run it and save"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, **by_name)
@@ -92,10 +129,16 @@ def test_no_saved_error_or_dead_widget(path):
     for cell in cells(path):
         for output in cell.get("outputs", []):
             assert output["output_type"] != "error", "".join(cell["source"])
-            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {}), "a stored live view shows 'model not found'"
+            assert "application/vnd.jupyter.widget-view+json" not in output.get(
+                "data", {}
+            ), "a stored live view shows 'model not found'"
 
 
 def test_home_page_shows_what_the_model_draws():
     if not list(cfg.lib_path.rglob("*.safetensors")):
         pytest.skip("no weights are shipped yet")
-    assert any("image/png" in o.get("data", {}) for c in cells(cfg.nbs_path / "index.ipynb") for o in c.get("outputs", []))
+    assert any(
+        "image/png" in o.get("data", {})
+        for c in cells(cfg.nbs_path / "index.ipynb")
+        for o in c.get("outputs", [])
+    )

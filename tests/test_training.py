@@ -1,10 +1,13 @@
-"""Training survives: kill -9 and resume gives the same weights; two processes give the loss curve of one."""
+"""Training survives: kill -9 and resume gives the same weights; two processes give the loss
+curve of one.
+"""
+
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import pytest, torch
 
 ROOT = Path(__file__).parents[1]
-WORKER = '''
+WORKER = """
 import json, sys, time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +23,7 @@ def on_save(stage, step, history):
     print("saved", step, flush=True); time.sleep(pause)
 history = train(model, data, Recipe(steps=12, batch_size=8, shards=2, warmup=3, decay=4, save_every=2), out, progress=False, cpu=True, log_every=1, on_save=on_save)
 (out / "history.json").write_text(json.dumps([h["loss"] for h in history]))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +33,20 @@ def script(tmp_path_factory):
     return path
 
 
-def environment(): return dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT), TOKENIZERS_PARALLELISM="false")
+def environment():
+    return dict(
+        os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT), TOKENIZERS_PARALLELISM="false"
+    )
 
 
 def run(script, out, launcher=(), pause=0):
-    done = subprocess.run([sys.executable, *launcher, str(script), str(out), str(pause)], env=environment(), capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, *launcher, str(script), str(out), str(pause)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -47,14 +59,21 @@ def whole(script):
 
 def tensors(out):
     from safetensors.torch import load_file
+
     return load_file(out / "checkpoint.safetensors")
 
 
 def test_kill_and_resume(script, whole):
     out = script.parent / "killed"
-    worker = subprocess.Popen([sys.executable, str(script), str(out), "0.5"], env=environment(), stdout=subprocess.PIPE, text=True)
+    worker = subprocess.Popen(
+        [sys.executable, str(script), str(out), "0.5"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     for line in worker.stdout:
-        if line.startswith("saved 6"): break
+        if line.startswith("saved 6"):
+            break
     os.kill(worker.pid, signal.SIGKILL)
     assert worker.wait() == -signal.SIGKILL
     run(script, out)
@@ -65,7 +84,25 @@ def test_kill_and_resume(script, whole):
 
 def test_two_processes_train_the_same(script, whole):
     out = script.parent / "two"
-    run(script, out, ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"))
+    run(
+        script,
+        out,
+        (
+            "-m",
+            "accelerate.commands.launch",
+            "--cpu",
+            "--num_processes",
+            "2",
+            "--num_machines",
+            "1",
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+            "--main_process_port",
+            "0",
+        ),
+    )
     one, two = (json.loads((o / "history.json").read_text()) for o in (whole, out))
     assert len(one) == 12 and one == pytest.approx(two, rel=1e-3)
     a, b = tensors(whole), tensors(out)
@@ -77,12 +114,27 @@ def test_two_processes_train_the_same(script, whole):
 def test_bad_checkpoint_is_named(script, whole, tmp_path, damage):
     file = tmp_path / "checkpoint.safetensors"
     content = (whole / "checkpoint.safetensors").read_bytes()
-    if damage == "cut": file.write_bytes(content[:len(content) // 2])
-    elif damage == "foreign": file.write_bytes(b"not weights at all")
+    if damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "foreign":
+        file.write_bytes(b"not weights at all")
     else:
         from safetensors.torch import save_file
-        save_file({"model.a": torch.ones(1)}, file, {"t2i": json.dumps({"step": 1, "history": []})})
-    done = subprocess.run([sys.executable, str(script), str(tmp_path), "0"], env=environment(), capture_output=True, text=True, timeout=240)
+
+        save_file(
+            {"model.a": torch.ones(1)}, file, {"t2i": json.dumps({"step": 1, "history": []})}
+        )
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), "0"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode != 0 and last.startswith("ValueError:") and "checkpoint.safetensors" in last, done.stderr[-2000:]
+    assert (
+        done.returncode != 0
+        and last.startswith("ValueError:")
+        and "checkpoint.safetensors" in last
+    ), done.stderr[-2000:]
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint.safetensors"}

@@ -1,4 +1,7 @@
-"""The widgets in a real browser: the stored page without a kernel, and the module against a kernel played by the test."""
+"""The widgets in a real browser: the stored page without a kernel, and the module against a
+kernel played by the test.
+"""
+
 import base64
 
 import numpy as np
@@ -10,10 +13,16 @@ from t2i_course.widgets.plots import png
 from t2i_course.measure.rating import SideBySide, preference
 from t2i_course.widgets.players import ESM, Player, Scrub
 
-SOLID = lambda r, g=0.0, b=0.0: np.broadcast_to(np.array([r, g, b], "float32")[:, None, None] * 2 - 1, (3, 8, 8))
-PIXEL = "(e, [x, y]) => [...e.querySelector('canvas').getContext('2d').getImageData(x, y, 1, 1).data]"
+SOLID = lambda r, g=0.0, b=0.0: np.broadcast_to(
+    np.array([r, g, b], "float32")[:, None, None] * 2 - 1, (3, 8, 8)
+)
+PIXEL = (
+    "(e, [x, y]) => [...e.querySelector('canvas').getContext('2d').getImageData(x, y, 1,"
+    " 1).data]"
+)
 
-# A kernel that answers each question after `delay` ms and keeps count of how many wait for it at once.
+# A kernel that answers each question after `delay` ms and keeps count of how many wait for it
+# at once.
 FAKE_KERNEL = """async ([state, pngs, delay]) => {
     const handlers = {}, log = window.log = { asked: [], waiting: 0, most: 0 };
     const model = { get: k => state[k], off() {}, on: (event, f) => { handlers[event] = f; }, send: message => {
@@ -45,7 +54,14 @@ def page(browser):
     page = browser.new_page()
     page.problems = []
     page.on("pageerror", lambda e: page.problems.append(str(e)))
-    page.on("request", lambda r: page.problems.append(r.url) if not r.url.startswith(("blob:", "data:", "about:")) else None)
+    page.on(
+        "request",
+        lambda r: (
+            page.problems.append(r.url)
+            if not r.url.startswith(("blob:", "data:", "about:"))
+            else None
+        ),
+    )
     yield page
     assert not page.problems
     page.close()
@@ -53,16 +69,49 @@ def page(browser):
 
 def live(page, scrub, delay, broken=()):
     """Render `scrub` in `page` against a fake kernel."""
-    state = {k: getattr(scrub, k) for k in ("kind", "css", "title", "caption", "name", "panels", "labels", "controls", "picture", "scale", "index", "interval")}
-    pngs = [None if i in broken else base64.b64encode(scrub.png(i)).decode() for i in range(len(scrub.labels))]
+    state = {
+        k: getattr(scrub, k)
+        for k in (
+            "kind",
+            "css",
+            "title",
+            "caption",
+            "name",
+            "panels",
+            "labels",
+            "controls",
+            "picture",
+            "scale",
+            "index",
+            "interval",
+        )
+    }
+    pngs = [
+        None if i in broken else base64.b64encode(scrub.png(i)).decode()
+        for i in range(len(scrub.labels))
+    ]
     page.set_content("<div id=here></div>")
     page.evaluate("esm => { window.esm = esm; }", ESM)
-    page.evaluate(FAKE_KERNEL, [{**state, "live": True, "frames": [], "tail": "", "first": pngs[scrub.index]}, pngs, delay])
+    page.evaluate(
+        FAKE_KERNEL,
+        [
+            {**state, "live": True, "frames": [], "tail": "", "first": pngs[scrub.index]},
+            pngs,
+            delay,
+        ],
+    )
     return page.query_selector(".t2i-scrub")
 
 
 def test_stored_page_moves_by_keyboard_and_draws_the_frame(page):
-    page.set_content(Player([{"x_t": SOLID(i / 4), "x0_hat": SOLID(0, 1)} for i in range(5)], labels=["a", "b", "c", "d", "e"], title="Red", size=64).html())
+    page.set_content(
+        Player(
+            [{"x_t": SOLID(i / 4), "x0_hat": SOLID(0, 1)} for i in range(5)],
+            labels=["a", "b", "c", "d", "e"],
+            title="Red",
+            size=64,
+        ).html()
+    )
     widget = page.wait_for_selector(".t2i-player")
     slider = widget.query_selector("input[type=range]")
     assert widget.get_attribute("aria-label") == "Red" and slider.get_attribute("aria-label")
@@ -71,13 +120,27 @@ def test_stored_page_moves_by_keyboard_and_draws_the_frame(page):
     slider.press("End")
     page.wait_for_function("() => document.querySelector('output').textContent === 'e'")
     assert widget.evaluate(PIXEL, [3, 3]) == [255, 0, 0, 255]
-    assert widget.evaluate(PIXEL, [64 + 12 + 3, 3]) == [0, 255, 0, 255]       # the second picture, after a gap
+    assert widget.evaluate(PIXEL, [64 + 12 + 3, 3]) == [
+        0,
+        255,
+        0,
+        255,
+    ]  # the second picture, after a gap
     assert slider.get_attribute("aria-valuetext") == "e"
-    assert widget.query_selector(".names").inner_html() == "<span>x<sub>t</sub></span><span>x\u0302<sub>0</sub></span>"
+    assert (
+        widget.query_selector(".names").inner_html()
+        == "<span>x<sub>t</sub></span><span>x\u0302<sub>0</sub></span>"
+    )
 
 
 def test_stored_page_has_a_working_dropdown_and_plays_to_the_end(page):
-    scrub = Scrub(lambda v, colour: SOLID(*(v * c for c in colour)), [0.0, 0.5, 1.0], controls={"colour": {"red": (1, 0, 0), "blue": (0, 0, 1)}}, size=64, interval=10)
+    scrub = Scrub(
+        lambda v, colour: SOLID(*(v * c for c in colour)),
+        [0.0, 0.5, 1.0],
+        controls={"colour": {"red": (1, 0, 0), "blue": (0, 0, 1)}},
+        size=64,
+        interval=10,
+    )
     page.set_content(scrub.html())
     widget = page.wait_for_selector(".t2i-scrub")
     widget.query_selector("button").click()
@@ -99,16 +162,25 @@ def test_without_scripts_a_picture_stands_there(browser):
     page = browser.new_context(java_script_enabled=False).new_page()
     page.set_content(Player([SOLID(1), SOLID(0)], labels=["full", "empty"], size=64).html())
     image = page.query_selector("img")
-    assert image.is_visible() and image.bounding_box()["width"] == 64 and image.get_attribute("alt") == "full"
+    assert (
+        image.is_visible()
+        and image.bounding_box()["width"] == 64
+        and image.get_attribute("alt") == "full"
+    )
     page.context.close()
 
 
 def test_a_fast_drag_asks_one_thing_at_a_time_and_ends_where_it_stopped(page):
     widget = live(page, Scrub(lambda v: SOLID(v / 50), range(51), size=32), delay=30)
     page.evaluate(DRAG, list(range(1, 51)))
-    page.wait_for_function("() => document.querySelector('output').textContent === '50' && window.log.waiting === 0")
+    page.wait_for_function(
+        "() => document.querySelector('output').textContent === '50' && window.log.waiting"
+        " === 0"
+    )
     log = page.evaluate("() => window.log")
-    assert log["most"] == 1 and len(log["asked"]) < 40, log                   # never a queue; stale wishes were dropped
+    assert (
+        log["most"] == 1 and len(log["asked"]) < 40
+    ), log  # never a queue; stale wishes were dropped
     assert widget.evaluate(PIXEL, [3, 3]) == [255, 0, 0, 255]
     assert widget.evaluate(PICTURE) != "blank"
 
@@ -127,8 +199,10 @@ def test_a_failing_fn_is_named_and_the_slider_lives_on(page):
     widget = live(page, Scrub(lambda v: SOLID(v / 4), range(5), size=32), delay=1, broken={2})
     before = widget.evaluate(PICTURE)
     page.evaluate(DRAG, [2])
-    page.wait_for_function("() => document.querySelector('output').textContent.includes('ValueError')")
-    assert widget.evaluate(PICTURE) == before                                 # the last good picture stays
+    page.wait_for_function(
+        "() => document.querySelector('output').textContent.includes('ValueError')"
+    )
+    assert widget.evaluate(PICTURE) == before  # the last good picture stays
     page.evaluate(DRAG, [4])
     page.wait_for_function("() => document.querySelector('output').textContent === '4'")
     assert widget.evaluate(PIXEL, [3, 3]) == [255, 0, 0, 255]
@@ -144,34 +218,56 @@ BRUSH = """async ([state, answer]) => {                      // a kernel that an
     const module = await import(URL.createObjectURL(new Blob([window.esm], { type: 'text/javascript' })));
     await module.default.render({ model, el: document.getElementById('here') });
 }"""
-ANSWER = "(e, [x, y]) => [...e.querySelector('.answer').getContext('2d').getImageData(x, y, 1, 1).data]"
+ANSWER = (
+    "(e, [x, y]) => [...e.querySelector('.answer').getContext('2d').getImageData(x, y, 1,"
+    " 1).data]"
+)
 
 
 def brush():
     """Paint over a black picture of 8 px; each example's answer is a colour."""
-    left = np.zeros((8, 8)); left[:, :4] = 1
-    return Paint(SOLID(0), lambda mask, text: SOLID(*{"red": (1,), "green": (0, 1), "blue": (0, 0, 1)}[text]), [(left, "red"), (1 - left, "green")], title="Brush", size=64)
+    left = np.zeros((8, 8))
+    left[:, :4] = 1
+    return Paint(
+        SOLID(0),
+        lambda mask, text: SOLID(*{"red": (1,), "green": (0, 1), "blue": (0, 0, 1)}[text]),
+        [(left, "red"), (1 - left, "green")],
+        title="Brush",
+        size=64,
+    )
 
 
 def test_a_mask_is_painted_with_the_mouse_and_sent_with_the_words(page):
     paint = brush()
-    state = {k: getattr(paint, k) for k in ("css", "title", "caption", "examples", "size", "scale", "live")}
-    state |= {k: [base64.b64encode(v).decode() for v in getattr(paint, k)] for k in ("masks", "frames")} | {"picture": base64.b64encode(paint.picture).decode()}
+    state = {
+        k: getattr(paint, k)
+        for k in ("css", "title", "caption", "examples", "size", "scale", "live")
+    }
+    state |= {
+        k: [base64.b64encode(v).decode() for v in getattr(paint, k)]
+        for k in ("masks", "frames")
+    } | {"picture": base64.b64encode(paint.picture).decode()}
     page.set_content("<div id=here></div>")
     page.evaluate("esm => { window.esm = esm; }", PAINT_ESM)
     page.evaluate(BRUSH, [state, base64.b64encode(png(SOLID(0, 0, 1))).decode()])
     widget = page.query_selector(".t2i-paint")
-    assert widget.evaluate(ANSWER, [3, 3]) == [255, 0, 0, 255] and widget.query_selector(".brush").get_attribute("data-painted") == "32"
+    assert (
+        widget.evaluate(ANSWER, [3, 3]) == [255, 0, 0, 255]
+        and widget.query_selector(".brush").get_attribute("data-painted") == "32"
+    )
     widget.query_selector(".bar button + button").click()
-    box = widget.query_selector(".brush").bounding_box()                      # 64 screen pixels for 8
-    page.mouse.move(box["x"] + 4, box["y"] + 20); page.mouse.down(); page.mouse.move(box["x"] + 60, box["y"] + 20); page.mouse.up()
-    page.mouse.move(box["x"] + 4, box["y"] + 60)                              # the button is up: nothing is painted
+    box = widget.query_selector(".brush").bounding_box()  # 64 screen pixels for 8
+    page.mouse.move(box["x"] + 4, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 20)
+    page.mouse.up()
+    page.mouse.move(box["x"] + 4, box["y"] + 60)  # the button is up: nothing is painted
     page.fill("input[type=text]", "blue")
     widget.query_selector(".bar button").click()
     page.wait_for_function("() => document.querySelector('.answer').dataset.drawn === '2'")
-    (text, mask), = page.evaluate("() => window.log")
+    ((text, mask),) = page.evaluate("() => window.log")
     rows = np.array(mask).reshape(8, 8)
-    assert text == "blue" and rows[2].all() and not rows[5:].any()            # one stroke, without gaps
+    assert text == "blue" and rows[2].all() and not rows[5:].any()  # one stroke, without gaps
     assert widget.evaluate(ANSWER, [3, 3]) == [0, 0, 255, 255]
 
 
@@ -181,22 +277,38 @@ def test_a_stored_brush_shows_its_examples(page):
     assert widget.evaluate(ANSWER, [3, 3]) == [255, 0, 0, 255]
     widget.query_selector(".chips button:nth-child(2)").click()
     page.wait_for_function("() => document.querySelector('.answer').dataset.drawn === '2'")
-    assert widget.evaluate(ANSWER, [3, 3]) == [0, 255, 0, 255] and widget.query_selector(".bar button").is_disabled()
+    assert (
+        widget.evaluate(ANSWER, [3, 3]) == [0, 255, 0, 255]
+        and widget.query_selector(".bar button").is_disabled()
+    )
     assert page.input_value("input[type=text]") == "green"
 
 
 def contest(n=4):
     """n prompts; model A always draws red, model B blue."""
-    return SideBySide([f"prompt {i}" for i in range(n)], [[SOLID(1)] * 2] * n, [[SOLID(0, 0, 1)] * 2] * n, names=("reds", "blues"), title="Which?", size=64)
+    return SideBySide(
+        [f"prompt {i}" for i in range(n)],
+        [[SOLID(1)] * 2] * n,
+        [[SOLID(0, 0, 1)] * 2] * n,
+        names=("reds", "blues"),
+        title="Which?",
+        size=64,
+    )
 
 
 def answer(widget, page, name, wishes):
-    """Rate as `name`: for each prompt the wished answer to both questions, whichever side the wished model stands on."""
+    """Rate as `name`: for each prompt the wished answer to both questions, whichever side the
+    wished model stands on.
+    """
     page.fill("input.rater", name)
     for i, wish in enumerate(wishes):
-        page.wait_for_function("i => document.querySelector('.t2i-rating').dataset.item == i", arg=i)
-        red_left = widget.evaluate("""async e => { const i = e.querySelector('.left'); await i.decode(); const c = document.createElement('canvas').getContext('2d');
-                                      c.drawImage(i, 0, 0); return c.getImageData(1, 1, 1, 1).data[0] > 128; }""")
+        page.wait_for_function(
+            "i => document.querySelector('.t2i-rating').dataset.item == i", arg=i
+        )
+        red_left = widget.evaluate(
+            """async e => { const i = e.querySelector('.left'); await i.decode(); const c = document.createElement('canvas').getContext('2d');
+                                      c.drawImage(i, 0, 0); return c.getImageData(1, 1, 1, 1).data[0] > 128; }"""
+        )
         side = "tie" if wish == "tie" else "left" if (wish == "A") == red_left else "right"
         for question in ("quality", "alignment"):
             widget.query_selector(f"[data-question={question}] [data-answer={side}]").click()
@@ -208,17 +320,38 @@ def test_two_people_rate_and_see_preference_interval_and_tie(page):
     board = contest(10)
     page.set_content(board.html())
     widget = page.wait_for_selector(".t2i-rating")
-    assert "reds" not in widget.inner_text() and "blues" not in widget.inner_text()       # nobody is told who is who
+    assert (
+        "reds" not in widget.inner_text() and "blues" not in widget.inner_text()
+    )  # nobody is told who is who
     answer(widget, page, "ann", ["A"] * 9 + ["tie"])
     answer(widget, page, "bob", ["A"] * 8 + ["B", "tie"])
     assert "10 answered by bob" in widget.query_selector("output").inner_text()
     widget.query_selector(".show").click()
     cells = [c.inner_text() for c in widget.query_selector_all("[data-result=quality] td")]
-    votes = [dict(rater=r, item=i, quality=a) for r, row in (("ann", ["A"] * 9 + ["tie"]), ("bob", ["A"] * 8 + ["B", "tie"])) for i, a in enumerate(row)]
+    votes = [
+        dict(rater=r, item=i, quality=a)
+        for r, row in (("ann", ["A"] * 9 + ["tie"]), ("bob", ["A"] * 8 + ["B", "tie"]))
+        for i, a in enumerate(row)
+    ]
     found = preference(votes, "quality")
     low, high = (f"{100 * x:.0f}%" for x in found["interval"])
-    assert cells == ["quality", "85%", "10%", "5%", f"90% [{low}, {high}]", "reds", "10 prompts, 2 raters"] and found["verdict"] == "A"
-    answer(widget, page, "carl", ["B"] * 10)                                              # the third disagrees with both: now it is open
+    assert (
+        cells == [
+            "quality",
+            "85%",
+            "10%",
+            "5%",
+            f"90% [{low}, {high}]",
+            "reds",
+            "10 prompts, 2 raters",
+        ]
+        and found["verdict"] == "A"
+    )
+    answer(widget, page, "carl", ["B"] * 10)  # the third disagrees with both: now it is open
     votes += [dict(rater="carl", item=i, quality="B") for i in range(10)]
     cells = [c.inner_text() for c in widget.query_selector_all("[data-result=quality] td")]
-    assert preference(votes, "quality")["verdict"] == "tie" and cells[5] == "a tie" and cells[6] == "10 prompts, 3 raters"
+    assert (
+        preference(votes, "quality")["verdict"] == "tie"
+        and cells[5] == "a tie"
+        and cells[6] == "10 prompts, 3 raters"
+    )

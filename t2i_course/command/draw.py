@@ -12,107 +12,228 @@ __all__ = ['check_request', 'read_picture', 'read_mask', 'open_picture', 'shrunk
 from pathlib import Path
 from .. import __version__
 from .parser import add_drawing, check_writable, number
-from ..measure.evaluation import SYSTEMS, best_of, find_system, load_system, pick_device, used
+from t2i_course.measure.evaluation import (
+    SYSTEMS,
+    best_of,
+    find_system,
+    load_system,
+    pick_device,
+    used,
+)
 
 # %% ../../nbs/command/draw.ipynb #c004
 def check_request(args) -> tuple[list[str], Path]:
-    """(the prompts with their style, the file to write). Raises ValueError for an empty prompt, an unknown style, a file that cannot be, too many pictures."""
+    """(the prompts with their style, the file to write).
+
+    Raises ValueError for an empty prompt, an unknown style, a file that cannot be, too many
+    pictures.
+    """
     from difflib import get_close_matches
-    prompts, styles, n = args.prompt, ("noto", "twemoji", "fluent"), max(args.n, args.rerank or 1)
+
+    prompts, styles, n = (
+        args.prompt,
+        ("noto", "twemoji", "fluent"),
+        max(args.n, args.rerank or 1),
+    )
     if args.style and args.style not in styles:
         near = get_close_matches(args.style, styles, 1, 0.3)
-        raise ValueError(f"unknown style {args.style!r}; {f'did you mean {near[0]}?' if near else ''} The emoji styles are {', '.join(styles)}")
+        raise ValueError(
+            f"unknown style {args.style!r}; {f'did you mean {near[0]}?' if near else ''} The"
+            f" emoji styles are {', '.join(styles)}"
+        )
     for p in prompts:
-        if not p.strip(): raise ValueError("the prompt is empty; say what to draw, for example: t2i draw 'a red star on a white background'")
-    if not args.out.lower().endswith(".png"): raise ValueError(f"pictures are saved as PNG; name a file that ends in .png, not {args.out!r}")
-    if len(prompts) * n > 256: raise ValueError(f"{len(prompts) * n} pictures are too many for one go; ask for at most 256, then again with another --seed")
-    if args.rerank and args.rerank < args.n: raise ValueError(f"--rerank {args.rerank} draws fewer pictures than --n {args.n} wants to keep; ask for more candidates")
-    if not find_system(args.system)[0].draws: raise ValueError(f"{args.system} does not draw; it judges pictures that others draw: t2i draw PROMPT --rerank 8")
-    return [f"{p}, {args.style} style" for p in prompts] if args.style else list(prompts), check_writable(args.out)
+        if not p.strip():
+            raise ValueError(
+                "the prompt is empty; say what to draw, for example: t2i draw 'a red star on a"
+                " white background'"
+            )
+    if not args.out.lower().endswith(".png"):
+        raise ValueError(
+            f"pictures are saved as PNG; name a file that ends in .png, not {args.out!r}"
+        )
+    if len(prompts) * n > 256:
+        raise ValueError(
+            f"{len(prompts) * n} pictures are too many for one go; ask for at most 256, then"
+            " again with another --seed"
+        )
+    if args.rerank and args.rerank < args.n:
+        raise ValueError(
+            f"--rerank {args.rerank} draws fewer pictures than --n {args.n} wants to keep; ask"
+            " for more candidates"
+        )
+    if not find_system(args.system)[0].draws:
+        raise ValueError(
+            f"{args.system} does not draw; it judges pictures that others draw: t2i draw PROMPT"
+            " --rerank 8"
+        )
+    return (
+        [f"{p}, {args.style} style" for p in prompts] if args.style else list(prompts)
+    ), check_writable(args.out)
 
 # %% ../../nbs/command/draw.ipynb #c006
 def read_picture(path: str | Path, size: int):
-    """A square, opaque RGB picture in a file -> (1, 3, size, size) in [-1, 1], shrunk by averaging. Raises ValueError that says what is wrong with it."""
+    """A square, opaque RGB picture in a file -> (1, 3, size, size) in [-1, 1], shrunk by
+    averaging. Raises ValueError that says what is wrong with it.
+    """
     import torch
+
     picture = open_picture(path)
-    if picture.mode != "RGB": raise ValueError(f"{path} is a picture of mode {picture.mode}, not RGB; convert it, for example: Image.open({str(path)!r}).convert('RGB').save('rgb.png')")
-    return torch.frombuffer(bytearray(shrunk(path, picture, size)), dtype=torch.uint8).view(1, size, size, 3).permute(0, 3, 1, 2) / 127.5 - 1
+    if picture.mode != "RGB":
+        raise ValueError(
+            f"{path} is a picture of mode {picture.mode}, not RGB; convert it, for example:"
+            f" Image.open({str(path)!r}).convert('RGB').save('rgb.png')"
+        )
+    return (
+        torch.frombuffer(bytearray(shrunk(path, picture, size)), dtype=torch.uint8)
+        .view(1, size, size, 3)
+        .permute(0, 3, 1, 2)
+        / 127.5
+        - 1
+    )
 
 
 def read_mask(path: str | Path, picture: str | Path, size: int):
-    """A mask for a picture, white where it shall be painted anew -> (1, 1, size, size), 0 or 1. Raises ValueError where the two do not fit."""
+    """A mask for a picture, white where it shall be painted anew -> (1, 1, size, size), 0 or 1.
+    Raises ValueError where the two do not fit.
+    """
     import torch
+
     mask, seen = open_picture(path), open_picture(picture).size
-    if mask.size != seen: raise ValueError(f"the mask {path} is {mask.width} x {mask.height} pixels and {picture} is {seen[0]} x {seen[1]}; make them the same size")
-    grey = torch.frombuffer(bytearray(shrunk(path, mask.convert("L"), size)), dtype=torch.uint8).view(1, 1, size, size)
-    if grey.max() < 128: raise ValueError(f"the mask {path} is black everywhere, so nothing would change; paint white what shall be drawn anew")
+    if mask.size != seen:
+        raise ValueError(
+            f"the mask {path} is {mask.width} x {mask.height} pixels and {picture} is {seen[0]}"
+            f" x {seen[1]}; make them the same size"
+        )
+    grey = torch.frombuffer(
+        bytearray(shrunk(path, mask.convert("L"), size)), dtype=torch.uint8
+    ).view(1, 1, size, size)
+    if grey.max() < 128:
+        raise ValueError(
+            f"the mask {path} is black everywhere, so nothing would change; paint white what"
+            " shall be drawn anew"
+        )
     return (grey >= 128).float()
 
 
 def open_picture(path: str | Path):
-    """A picture in a file, as PIL reads it. Raises ValueError for a file that is missing or no picture."""
+    """A picture in a file, as PIL reads it.
+
+    Raises ValueError for a file that is missing or no picture.
+    """
     from PIL import Image
-    if not Path(path).is_file(): raise ValueError(f"there is no picture {path}; check the name")
+
+    if not Path(path).is_file():
+        raise ValueError(f"there is no picture {path}; check the name")
     try:
-        with Image.open(path) as picture: picture.load(); return picture
-    except (OSError, SyntaxError, Image.DecompressionBombError): raise ValueError(f"{path} cannot be read as a picture; save it as PNG or JPEG") from None
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        raise ValueError(
+            f"{path} cannot be read as a picture; save it as PNG or JPEG"
+        ) from None
 
 
 def shrunk(path, picture, size: int) -> bytes:
-    """The bytes of a square picture at size x size pixels, each the mean of what it stands for."""
+    """The bytes of a square picture at size x size pixels, each the mean of what it stands for.
+    """
     from PIL import Image
-    if picture.width != picture.height: raise ValueError(f"{path} is {picture.width} x {picture.height} pixels; cut it to a square")
+
+    if picture.width != picture.height:
+        raise ValueError(
+            f"{path} is {picture.width} x {picture.height} pixels; cut it to a square"
+        )
     return picture.resize((size, size), Image.BOX).tobytes()
 
 # %% ../../nbs/command/draw.ipynb #c012
 def draw_gallery(model, prompts: list[str], args):
-    """Draw with a bar on the screen: args.n pictures a prompt, or with --rerank the best args.n of so many. ValueError for options that the system does not have."""
+    """Draw with a bar on the screen: args.n pictures a prompt, or with --rerank the best args.n
+    of so many. ValueError for options that the system does not have.
+    """
     from inspect import signature
     from tqdm.auto import tqdm
     from t2i_course.system import Gallery, check_prompts
+
     judge = load_system("clip-small") if args.rerank else None
-    options = dict(n=args.rerank or args.n, guidance=args.guidance, num_steps=args.steps, seed=args.seed)
-    if args.sampler: options["sampler"] = args.sampler
+    options = dict(
+        n=args.rerank or args.n, guidance=args.guidance, num_steps=args.steps, seed=args.seed
+    )
+    if args.sampler:
+        options["sampler"] = args.sampler
     if args.init_image:
-        able(model, "image_to_image", args.system, "begin with a picture; leave --init-image out")
-        pictures = model.image_to_image(read_picture(args.init_image, model.image_size), prompts, strength=args.strength, **options).images
+        able(
+            model, "image_to_image", args.system, "begin with a picture; leave --init-image out"
+        )
+        pictures = model.image_to_image(
+            read_picture(args.init_image, model.image_size),
+            prompts,
+            strength=args.strength,
+            **options,
+        ).images
     else:
-        if args.sampler and "sampler" not in signature(model.steps).parameters: raise ValueError(f"{args.system} has no choice of samplers; leave --sampler out")
+        if args.sampler and "sampler" not in signature(model.steps).parameters:
+            raise ValueError(f"{args.system} has no choice of samplers; leave --sampler out")
         bar = None
         for step in model.steps(prompts, **options):
-            bar = bar or tqdm(desc="drawing", unit="step", total=step.num_steps, leave=False)     # not before the prompt was understood
+            bar = bar or tqdm(
+                desc="drawing", unit="step", total=step.num_steps, leave=False
+            )  # not before the prompt was understood
             bar.update()
         bar.close()
         pictures = step.x.clamp(-1, 1).float().cpu()
-    if judge: pictures = pictures[best_of(pictures, prompts, args.n, judge)]
+    if judge:
+        pictures = pictures[best_of(pictures, prompts, args.n, judge)]
     return Gallery(pictures, check_prompts(prompts, args.n))
 
 
 def able(model, method: str, name: str, what: str):
-    """Raises ValueError where a model has no such method, naming the systems of the course that do."""
-    if hasattr(model, method): return
+    """Raises ValueError where a model has no such method, naming the systems of the course that
+    do.
+    """
+    if hasattr(model, method):
+        return
     can = [n for n, s in SYSTEMS.items() if hasattr(s.load_class(), method)]
-    raise ValueError(f"{name} cannot {what}" + (f"; these can: {', '.join(can)}" if can else ""))
+    raise ValueError(
+        f"{name} cannot {what}" + (f"; these can: {', '.join(can)}" if can else "")
+    )
 
 # %% ../../nbs/command/draw.ipynb #c013
-def save_gallery(gallery, out: Path, made: str, scale: int | None = None, grid: int | None = None) -> list[Path]:
-    """Write each picture, enlarged `scale` times, with its prompt and how it was `made` in the PNG's text. Returns the files.
+def save_gallery(
+    gallery, out: Path, made: str, scale: int | None = None, grid: int | None = None
+) -> list[Path]:
+    """Write each picture, enlarged `scale` times, with its prompt and how it was `made` in the
+    PNG's text. Returns the files.
 
-    grid: all pictures in one file, `grid` of them a row where there are several rows of prompts.
+    grid: all pictures in one file, `grid` of them a row where there are several rows of
+    prompts.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
     from t2i_course.storage import write_atomically
+
     scale = scale or max(1, 256 // gallery.images.shape[-1])
     if grid:
         several = grid > 1 and len(set(gallery.prompts)) > 1
-        pictures, names = [(gallery.grid(grid if several else None, scale), "; ".join(dict.fromkeys(gallery.prompts)))], [out]
+        pictures, names = [
+            (
+                gallery.grid(grid if several else None, scale),
+                "; ".join(dict.fromkeys(gallery.prompts)),
+            )
+        ], [out]
     else:
-        pictures = [(p.resize((p.width * scale, p.height * scale), Image.NEAREST), prompt) for p, prompt in zip(gallery, gallery.prompts)]
-        names = [out] if len(pictures) == 1 else [out.with_name(f"{out.stem}-{i}.png") for i in range(len(pictures))]
+        pictures = [
+            (p.resize((p.width * scale, p.height * scale), Image.NEAREST), prompt)
+            for p, prompt in zip(gallery, gallery.prompts)
+        ]
+        names = (
+            [out]
+            if len(pictures) == 1
+            else [out.with_name(f"{out.stem}-{i}.png") for i in range(len(pictures))]
+        )
     for name, (picture, prompt) in zip(names, pictures):
         info = PngInfo()
-        info.add_itxt("prompt", prompt); info.add_itxt("made with", made)
+        info.add_itxt("prompt", prompt)
+        info.add_itxt("made with", made)
         write_atomically(name, lambda p: picture.save(p, "png", pnginfo=info))
     return names
 
@@ -125,52 +246,138 @@ def draw_command(args) -> int:
 
 
 def edit_command(args) -> int:
-    """t2i edit: a picture, a mask that is white where it shall change, and a prompt for the whole."""
+    """t2i edit: a picture, a mask that is white where it shall change, and a prompt for the
+    whole.
+    """
     prompts, out = check_request(args)
-    open_picture(args.picture), open_picture(args.mask)                      # before a model is loaded
+    open_picture(args.picture), open_picture(args.mask)  # before a model is loaded
     model = load_system(args.system, pick_device(args.device))
     able(model, "edit", args.system, "paint into a picture")
-    image, mask = read_picture(args.picture, model.image_size), read_mask(args.mask, args.picture, model.image_size)
-    gallery = model.edit(image.to(model.device), mask.to(model.device), prompts, n=args.n, guidance=args.guidance, num_steps=args.steps, seed=args.seed)
+    image, mask = read_picture(args.picture, model.image_size), read_mask(
+        args.mask, args.picture, model.image_size
+    )
+    gallery = model.edit(
+        image.to(model.device),
+        mask.to(model.device),
+        prompts,
+        n=args.n,
+        guidance=args.guidance,
+        num_steps=args.steps,
+        seed=args.seed,
+    )
     return finish(model, gallery, out, args)
 
 
 def finish(model, gallery, out: Path, args) -> int:
     """Save a gallery and print the files."""
     own = used(model, guidance=args.guidance, num_steps=args.steps, sampler=args.sampler)
-    options = {"seed": args.seed, "guidance": own["guidance"], "steps": own["num_steps"], "sampler": own["sampler"], "rerank": args.rerank,
-               "strength": args.strength if args.init_image else None, "from": (args.picture or args.init_image) and Path(args.picture or args.init_image).name}
-    made = f"t2i {__version__}, system {Path(args.system).name}, " + ", ".join(f"{k} {v}" for k, v in options.items() if v is not None)
-    for file in save_gallery(gallery, out, made, args.scale, args.n if args.grid else None): print(file)
+    options = {
+        "seed": args.seed,
+        "guidance": own["guidance"],
+        "steps": own["num_steps"],
+        "sampler": own["sampler"],
+        "rerank": args.rerank,
+        "strength": args.strength if args.init_image else None,
+        "from": (
+            (args.picture or args.init_image) and Path(args.picture or args.init_image).name
+        ),
+    }
+    made = f"t2i {__version__}, system {Path(args.system).name}, " + ", ".join(
+        f"{k} {v}" for k, v in options.items() if v is not None
+    )
+    for file in save_gallery(gallery, out, made, args.scale, args.n if args.grid else None):
+        print(file)
     return 0
 
 # %% ../../nbs/command/draw.ipynb #c016
 def add_draw(p):
     """Options of t2i draw."""
-    p.add_argument("prompt", nargs="+", help="what to draw; several prompts give several pictures")
+    p.add_argument(
+        "prompt", nargs="+", help="what to draw; several prompts give several pictures"
+    )
     add_request(p, "pixel", "picture.png")
-    p.add_argument("--sampler", choices=("ddpm", "ddim", "dpm++"), help="default: the system's own")
-    p.add_argument("--rerank", type=number(int, 2, 256), metavar="N", help="draw N candidates a prompt and keep the ones that CLIP finds nearest to it")
-    p.add_argument("--init-image", metavar="FILE", help="begin with this picture instead of noise, in a system that can")
-    p.add_argument("--strength", type=number(float, 0.01, 1), default=0.6, metavar="P", help="how much of --init-image may change: 1 is all of it (default: 0.6)")
+    p.add_argument(
+        "--sampler", choices=("ddpm", "ddim", "dpm++"), help="default: the system's own"
+    )
+    p.add_argument(
+        "--rerank",
+        type=number(int, 2, 256),
+        metavar="N",
+        help="draw N candidates a prompt and keep the ones that CLIP finds nearest to it",
+    )
+    p.add_argument(
+        "--init-image",
+        metavar="FILE",
+        help="begin with this picture instead of noise, in a system that can",
+    )
+    p.add_argument(
+        "--strength",
+        type=number(float, 0.01, 1),
+        default=0.6,
+        metavar="P",
+        help="how much of --init-image may change: 1 is all of it (default: 0.6)",
+    )
     p.set_defaults(picture=None)
 
 
 def add_edit(p):
     """Options of t2i edit."""
     p.add_argument("picture", help="the picture to change: square, RGB")
-    p.add_argument("prompt", nargs="+", help="what the whole picture shall show; several prompts give several pictures")
-    p.add_argument("--mask", required=True, metavar="FILE", help="a picture of the same size, white where it shall be painted anew")
+    p.add_argument(
+        "prompt",
+        nargs="+",
+        help="what the whole picture shall show; several prompts give several pictures",
+    )
+    p.add_argument(
+        "--mask",
+        required=True,
+        metavar="FILE",
+        help="a picture of the same size, white where it shall be painted anew",
+    )
     add_request(p, "glide", "edited.png")
     p.set_defaults(sampler=None, rerank=None, init_image=None)
 
 
 def add_request(p, system: str, out: str):
     """The options that draw and edit share, with the default system and file."""
-    p.add_argument("--system", default=system, help="a system of the course or a folder of a trained one (default: %(default)s)")
-    p.add_argument("--style", help="an emoji style: noto, twemoji or fluent; adds ', STYLE style' to each prompt")
-    p.add_argument("--n", type=number(int, 1, 256), default=1, metavar="N", help="pictures a prompt (default: 1)")
-    add_drawing(p, {"help": "how hard to press for the prompt: 0 ignores it, 1 is plain (default: the system's own)"})
-    p.add_argument("--out", default=out, metavar="FILE", help="PNG to write; several pictures become FILE-0.png, FILE-1.png ... (default: %(default)s)")
-    p.add_argument("--scale", type=number(int, 1, 64), metavar="N", help="enlarge each pixel N times (default: to about 256 pixels)")
+    p.add_argument(
+        "--system",
+        default=system,
+        help="a system of the course or a folder of a trained one (default: %(default)s)",
+    )
+    p.add_argument(
+        "--style",
+        help="an emoji style: noto, twemoji or fluent; adds ', STYLE style' to each prompt",
+    )
+    p.add_argument(
+        "--n",
+        type=number(int, 1, 256),
+        default=1,
+        metavar="N",
+        help="pictures a prompt (default: 1)",
+    )
+    add_drawing(
+        p,
+        {
+            "help": (
+                "how hard to press for the prompt: 0 ignores it, 1 is plain (default: the"
+                " system's own)"
+            )
+        },
+    )
+    p.add_argument(
+        "--out",
+        default=out,
+        metavar="FILE",
+        help=(
+            "PNG to write; several pictures become FILE-0.png, FILE-1.png ... (default:"
+            " %(default)s)"
+        ),
+    )
+    p.add_argument(
+        "--scale",
+        type=number(int, 1, 64),
+        metavar="N",
+        help="enlarge each pixel N times (default: to about 256 pixels)",
+    )
     p.add_argument("--grid", action="store_true", help="all pictures in one file")

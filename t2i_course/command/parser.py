@@ -13,54 +13,104 @@ from pathlib import Path
 
 # %% ../../nbs/command/parser.ipynb #c004
 class Failed(Exception):
-    """A run that began well and failed: exit code 1. (A ValueError is a wrong request: exit code 2.)"""
+    """A run that began well and failed: exit code 1.
+
+    (A ValueError is a wrong request: exit code 2.)
+    """
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that keeps line breaks in its examples and reports mistakes as ValueError, without the usage text around it.
+    """An ArgumentParser that keeps line breaks in its examples and reports mistakes as
+    ValueError, without the usage text around it.
 
     Mistakes in a choice get the nearest word suggested.
     """
+
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
+        super().__init__(
+            *args,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **kwargs,
+        )
 
     def error(self, message):
-        """A ValueError with argparse's message, where argparse itself would print the usage and leave."""
+        """A ValueError with argparse's message, where argparse itself would print the usage and
+        leave.
+        """
         raise ValueError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
 
     def _check_value(self, action, value):
         from difflib import get_close_matches
-        if action.choices is None or value in action.choices: return
+
+        if action.choices is None or value in action.choices:
+            return
         near = get_close_matches(str(value), [str(c) for c in action.choices], 1, 0.3)
-        raise argparse.ArgumentError(action, f"unknown choice {value!r}; {f'did you mean {near[0]!r}? ' if near else ''}There are {', '.join(action.choices)}")
+        raise argparse.ArgumentError(
+            action,
+            f"unknown choice {value!r}; {f'did you mean {near[0]!r}? ' if near else ''}There"
+            f" are {', '.join(action.choices)}",
+        )
 
 
 def number(kind: type, low: float, high: float, advice: str = ""):
-    """A converter for argparse: text to a number of `kind` between low and high, both included."""
+    """A converter for argparse: text to a number of `kind` between low and high, both included.
+    """
+
     def convert(text):
-        try: value = kind(text)
-        except ValueError: value = None
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
         if value is None or not low <= value <= high:
             what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:.12g} to {high:.12g}{advice and '; '}{advice}")
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not {what} from {low:.12g} to"
+                f" {high:.12g}{advice and '; '}{advice}"
+            )
         return value
+
     return convert
 
 # %% ../../nbs/command/parser.ipynb #c007
 def check_writable(path: str | Path, folder: bool = False) -> Path:
-    """The path, if a file (or folder) may be written there. Raises ValueError with the reason otherwise."""
+    """The path, if a file (or folder) may be written there.
+
+    Raises ValueError with the reason otherwise.
+    """
     path = Path(path)
-    if path.is_dir() and not folder: raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
+    if path.is_dir() and not folder:
+        raise ValueError(f"cannot write {path}: it is a folder; name a file in it")
     place = path if folder else path.parent
-    while not place.exists() and place != place.parent: place = place.parent
-    if not place.is_dir(): raise ValueError(f"cannot write {path}: {place} is not a folder; choose another place")
-    if not os.access(place, os.W_OK): raise ValueError(f"cannot write {path}: no permission in {place}; choose another place")
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f"cannot write {path}: {place} is not a folder; choose another place")
+    if not os.access(place, os.W_OK):
+        raise ValueError(f"cannot write {path}: no permission in {place}; choose another place")
     return path
 
 # %% ../../nbs/command/parser.ipynb #c011
 def add_drawing(p, guidance: dict):
-    """The options that everything that draws has. guidance: more words for that one, since some commands take several scales."""
-    p.add_argument("--guidance", type=number(float, 0, 30, "3 is a good start"), metavar="S", **guidance)
-    p.add_argument("--steps", type=number(int, 1, 1000, "30 is a good start"), metavar="N", help="steps of the sampler (default: the system's own)")
-    p.add_argument("--seed", type=number(int, 0, 2**31), default=0, metavar="N", help="the same seed gives the same pictures (default: 0)")
-    p.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is")
+    """The options that everything that draws has. guidance: more words for that one, since some
+    commands take several scales.
+    """
+    p.add_argument(
+        "--guidance", type=number(float, 0, 30, "3 is a good start"), metavar="S", **guidance
+    )
+    p.add_argument(
+        "--steps",
+        type=number(int, 1, 1000, "30 is a good start"),
+        metavar="N",
+        help="steps of the sampler (default: the system's own)",
+    )
+    p.add_argument(
+        "--seed",
+        type=number(int, 0, 2**31),
+        default=0,
+        metavar="N",
+        help="the same seed gives the same pictures (default: 0)",
+    )
+    p.add_argument(
+        "--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is"
+    )

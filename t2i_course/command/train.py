@@ -12,104 +12,224 @@ __all__ = ['load_data', 'size_of', 'describe', 'recipes_of', 'where_to_begin', '
 import os, sys
 from pathlib import Path
 from .parser import Failed, check_writable, number
-from ..measure.evaluation import SYSTEMS, digest_of, find_system, load_system, pick_device, read_card
+from t2i_course.measure.evaluation import (
+    SYSTEMS,
+    digest_of,
+    find_system,
+    load_system,
+    pick_device,
+    read_card,
+)
 
 # %% ../../nbs/command/train.ipynb #c004
 def load_data(file: str | None, size: int, also: int | None = None, progress: bool = True):
-    """The training pictures: from a file written by `t2i data`, or rendered here at `size`. Raises ValueError for a file of another size than these two."""
+    """The training pictures: from a file written by `t2i data`, or rendered here at `size`.
+
+    Raises ValueError for a file of another size than these two.
+    """
     from t2i_course.data.captioned import CaptionedImages, training_set
-    if file is None: return training_set(size, progress=progress)
+
+    if file is None:
+        return training_set(size, progress=progress)
     data = CaptionedImages.load(file)
-    if data.size not in (size, also): raise ValueError(f"{file} holds pictures of {data.size} pixels and this system draws {size}; make another with: t2i data --size {size} --out FILE")
-    if any(s != "train" for s in data.splits): data = data.split("train")
+    if data.size not in (size, also):
+        raise ValueError(
+            f"{file} holds pictures of {data.size} pixels and this system draws {size}; make"
+            f" another with: t2i data --size {size} --out FILE"
+        )
+    if any(s != "train" for s in data.splits):
+        data = data.split("train")
     return data
 
 # %% ../../nbs/command/train.ipynb #c005
 def size_of(cls: type, name: str = "image_size") -> int | None:
-    """The side of pictures that a class calls `name`: its attribute, or its constructor's default, or None."""
+    """The side of pictures that a class calls `name`: its attribute, or its constructor's
+    default, or None.
+    """
     from inspect import signature
+
     given = signature(cls).parameters.get(name)
-    return next((s for s in (getattr(cls, name, None), getattr(given, "default", None)) if isinstance(s, int)), None)
+    return next(
+        (
+            s
+            for s in (getattr(cls, name, None), getattr(given, "default", None))
+            if isinstance(s, int)
+        ),
+        None,
+    )
 
 # %% ../../nbs/command/train.ipynb #c006
 def describe(data) -> str:
     """A data set in words: how many pictures of what."""
     kinds = {s: data.styles.count(s) for s in sorted(set(data.styles))}
-    return f"{len(data):,} pictures of {data.size} px: " + ", ".join(f"{n:,} {s}" for s, n in kinds.items())
+    return f"{len(data):,} pictures of {data.size} px: " + ", ".join(
+        f"{n:,} {s}" for s, n in kinds.items()
+    )
 
 # %% ../../nbs/command/train.ipynb #c009
 def recipes_of(cls: type, args) -> dict:
-    """{stage: recipe} of the preset, with what the command line changes: of all stages in their order, or of the one that --stage names.
+    """{stage: recipe} of the preset, with what the command line changes: of all stages in their
+    order, or of the one that --stage names.
 
-    Fewer steps keep the shape of the learning rate's curve. Raises ValueError for a stage that the system does not have.
+    Fewer steps keep the shape of the learning rate's curve. Raises ValueError for a stage that
+    the system does not have.
     """
     from dataclasses import replace
+
     recipes = cls.RECIPES[args.preset]
-    if not isinstance(recipes, dict): recipes = {"model": recipes}
-    if args.stage and args.stage not in recipes: raise ValueError(f"{cls.__name__} has no stage {args.stage!r}; there {'are' if len(recipes) > 1 else 'is only'} {', '.join(recipes)}")
+    if not isinstance(recipes, dict):
+        recipes = {"model": recipes}
+    if args.stage and args.stage not in recipes:
+        raise ValueError(
+            f"{cls.__name__} has no stage {args.stage!r}; there"
+            f" {'are' if len(recipes) > 1 else 'is only'} {', '.join(recipes)}"
+        )
+
     def changed(recipe):
-        if args.seed is not None: recipe = replace(recipe, seed=args.seed)
-        if args.lr: recipe = replace(recipe, lr=args.lr)
-        if not args.steps: return recipe
-        return replace(recipe, steps=args.steps, warmup=min(recipe.warmup, args.steps // 3), decay=recipe.decay * args.steps // recipe.steps,
-                       save_every=min(recipe.save_every, args.steps))
-    return {name: changed(recipe) for name, recipe in recipes.items() if args.stage in (None, name)}
+        if args.seed is not None:
+            recipe = replace(recipe, seed=args.seed)
+        if args.lr:
+            recipe = replace(recipe, lr=args.lr)
+        if not args.steps:
+            return recipe
+        return replace(
+            recipe,
+            steps=args.steps,
+            warmup=min(recipe.warmup, args.steps // 3),
+            decay=recipe.decay * args.steps // recipe.steps,
+            save_every=min(recipe.save_every, args.steps),
+        )
+
+    return {
+        name: changed(recipe) for name, recipe in recipes.items() if args.stage in (None, name)
+    }
 
 
 def where_to_begin(cls: type, system, export: Path, args) -> Path | str | None:
-    """The weights that training begins with, None for new ones: those of --init; for a later stage alone, what the run left in `export`."""
-    if args.init: return system.weights if args.init == "shipped" else args.init
+    """The weights that training begins with, None for new ones: those of --init; for a later
+    stage alone, what the run left in `export`.
+    """
+    if args.init:
+        return system.weights if args.init == "shipped" else args.init
     recipes = cls.RECIPES[args.preset]
-    if not args.stage or not isinstance(recipes, dict): return None
-    if (export / "config.json").is_file(): return export
+    if not args.stage or not isinstance(recipes, dict):
+        return None
+    if (export / "config.json").is_file():
+        return export
     first = next(iter(recipes))
-    if args.stage == first: return None
-    raise ValueError(f"the stage {args.stage!r} builds on {first!r}, which is not in {export} yet; train it first, or begin with --init shipped or --init FOLDER")
+    if args.stage == first:
+        return None
+    raise ValueError(
+        f"the stage {args.stage!r} builds on {first!r}, which is not in {export} yet; train it"
+        " first, or begin with --init shipped or --init FOLDER"
+    )
 
 # %% ../../nbs/command/train.ipynb #c014
 def exporter(folder: Path, model, name: str, recipes: dict, start: Path | None, **about):
-    """A function (stage, history) that writes the whole system, its card and its history into `folder`.
+    """A function (stage, history) that writes the whole system, its card and its history into
+    `folder`.
 
-    start: the folder whose weights the run began with, which knows about stages that are not trained now; about: what the card says of each run.
+    start: the folder whose weights the run began with, which knows about stages that are not
+    trained now; about: what the card says of each run.
     """
     from dataclasses import asdict
     from t2i_course.storage import write_json
     from t2i_course.measure.evaluation import card, record_of
+
     stages = list(getattr(model, "stages", ["model"]))
     known = start is not None and stages != ["model"]
-    runs, histories = read_card(start).get("stages", {}) if known else {}, read_card(start, "history.json") if known else {}
+    runs, histories = read_card(start).get("stages", {}) if known else {}, (
+        read_card(start, "history.json") if known else {}
+    )
+
     def save(stage, history):
-        runs[stage], histories[stage] = record_of(history, asdict(recipes[stage]), **about), history
+        runs[stage], histories[stage] = (
+            record_of(history, asdict(recipes[stage]), **about),
+            history,
+        )
         model.save_pretrained(folder)
-        write_json(folder / "card.json", card(model, name, {s: runs[s] for s in stages if s in runs}) | {"sha256": digest_of(folder)})
-        write_json(folder / "history.json", history if stages == ["model"] else {s: histories[s] for s in stages if s in histories})
+        write_json(
+            folder / "card.json",
+            card(model, name, {s: runs[s] for s in stages if s in runs})
+            | {"sha256": digest_of(folder)},
+        )
+        write_json(
+            folder / "history.json",
+            (
+                history
+                if stages == ["model"]
+                else {s: histories[s] for s in stages if s in histories}
+            ),
+        )
+
     return save
 
 # %% ../../nbs/command/train.ipynb #c015
 def train_command(args) -> int:
-    """t2i train: a system on a recipe, with checkpoints to go on from and the model with its card in a folder."""
+    """t2i train: a system on a recipe, with checkpoints to go on from and the model with its
+    card in a folder.
+    """
     system, _ = find_system(args.system)
-    out = check_writable(args.out or f"runs/{args.system if args.system in SYSTEMS else Path(args.system).name}", folder=True)
+    out = check_writable(
+        args.out or f"runs/{args.system if args.system in SYSTEMS else Path(args.system).name}",
+        folder=True,
+    )
     export = check_writable(args.export or out / "model", folder=True)
     device = pick_device(args.device)
-    if args.preset == "gpu" and device == "cpu" and not args.device: raise ValueError("the gpu preset would take days here: PyTorch sees no GPU; use --preset cpu, or insist with --device cpu")
+    if args.preset == "gpu" and device == "cpu" and not args.device:
+        raise ValueError(
+            "the gpu preset would take days here: PyTorch sees no GPU; use --preset cpu, or"
+            " insist with --device cpu"
+        )
     import torch
     from t2i_course.measure.evaluation import machine
+
     cls = system.load_class()
     recipes, start = recipes_of(cls, args), where_to_begin(cls, system, export, args)
     torch.manual_seed(next(iter(recipes.values())).seed)
     if start:
         model, start = load_system(start), find_system(start)[1]
-        if type(model) is not cls: raise ValueError(f"{start} holds a {type(model).__name__}, not a {cls.__name__}; start from another folder")
-    if args.data is None: print("reading the training pictures; the first time they are rendered, which takes a minute", file=sys.stderr)
-    data = load_data(args.data, model.image_size if start else size_of(cls) or 32, size_of(cls, "base_size") if args.stage else None)
-    if not start: model = cls.create(data.captions)
-    model.eval().to(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device)      # also the stages that are not trained now
-    save = exporter(export, model, system.weights, recipes, start, preset=args.preset, trained_on=describe(data), machine=machine(device),
-                    started_from=start.name if args.init else None)
-    if is_main(): print(describe(data), file=sys.stderr)
+        if type(model) is not cls:
+            raise ValueError(
+                f"{start} holds a {type(model).__name__}, not a {cls.__name__}; start from"
+                " another folder"
+            )
+    if args.data is None:
+        print(
+            "reading the training pictures; the first time they are rendered, which takes a"
+            " minute",
+            file=sys.stderr,
+        )
+    data = load_data(
+        args.data,
+        model.image_size if start else size_of(cls) or 32,
+        size_of(cls, "base_size") if args.stage else None,
+    )
+    if not start:
+        model = cls.create(data.captions)
+    model.eval().to(
+        f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device
+    )  # also the stages that are not trained now
+    save = exporter(
+        export,
+        model,
+        system.weights,
+        recipes,
+        start,
+        preset=args.preset,
+        trained_on=describe(data),
+        machine=machine(device),
+        started_from=start.name if args.init else None,
+    )
+    if is_main():
+        print(describe(data), file=sys.stderr)
     run_stages(model, data, recipes, out, export, save, device == "cpu", args)
-    if is_main(): print(f"{export}\nnext: " + f"t2i draw 'a red star on a white background' --system {export}; " * system.draws + f"t2i evaluate {export}")
+    if is_main():
+        print(
+            f"{export}\nnext: "
+            + f"t2i draw 'a red star on a white background' --system {export}; " * system.draws
+            + f"t2i evaluate {export}"
+        )
     return 0
 
 
@@ -119,33 +239,107 @@ def is_main() -> bool:
 
 
 def run_stages(model, data, recipes: dict, out: Path, export: Path, save, cpu: bool, args):
-    """Train the stages named in `recipes`, one after the other, each from its own checkpoint where there is one."""
+    """Train the stages named in `recipes`, one after the other, each from its own checkpoint
+    where there is one.
+    """
     from accelerate.state import AcceleratorState
     from t2i_course.training.loop import train
+
     stages = getattr(model, "stages", {"model": model})
     for name, recipe in recipes.items():
         place = out / name if len(stages) > 1 else out
         size = sum(p.numel() for p in stages[name].parameters())
-        if is_main(): print(f"stage {name}: " * (len(stages) > 1) + f"{size:,} parameters, {recipe.steps:,} steps of {recipe.batch_size}; checkpoints in {place}, the model in {export}", file=sys.stderr)
-        AcceleratorState._reset_state()                     # or accelerate keeps the first stage's precision and refuses another
-        try: history = train(stages[name], data, recipe, place, resume=not args.no_resume, on_save=lambda stage, step, history: save(name, history), cpu=cpu, tensorboard=args.tensorboard)
-        except ValueError as e: raise Failed(f"training failed: {e}") from None
-        except KeyboardInterrupt: raise KeyboardInterrupt(f"training stopped; the same command goes on from the last checkpoint in {place}, if it got to one") from None
-        if is_main(): save(name, history)
+        if is_main():
+            print(
+                f"stage {name}: " * (len(stages) > 1)
+                + f"{size:,} parameters, {recipe.steps:,} steps of {recipe.batch_size};"
+                f" checkpoints in {place}, the model in {export}",
+                file=sys.stderr,
+            )
+        # or accelerate keeps the first stage's precision and refuses another
+        AcceleratorState._reset_state()
+        try:
+            history = train(
+                stages[name],
+                data,
+                recipe,
+                place,
+                resume=not args.no_resume,
+                on_save=lambda stage, step, history: save(name, history),
+                cpu=cpu,
+                tensorboard=args.tensorboard,
+            )
+        except ValueError as e:
+            raise Failed(f"training failed: {e}") from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "training stopped; the same command goes on from the last checkpoint in"
+                f" {place}, if it got to one"
+            ) from None
+        if is_main():
+            save(name, history)
 
 # %% ../../nbs/command/train.ipynb #c021
 def add_train(p):
     """Options of t2i train."""
     p.add_argument("system", help=f"one of: {', '.join(SYSTEMS)}")
-    p.add_argument("--preset", choices=("cpu", "gpu"), required=True, help="cpu: about two hours on two cores; gpu: minutes on one data-centre GPU")
-    p.add_argument("--stage", metavar="NAME", help="train this one of a system's stages alone (default: all, in their order)")
-    p.add_argument("--data", metavar="FILE", help="pictures written by t2i data (default: render them here)")
-    p.add_argument("--out", metavar="FOLDER", help="where checkpoints go (default: runs/SYSTEM)")
-    p.add_argument("--export", metavar="FOLDER", help="where the finished model goes, and a copy at each checkpoint (default: OUT/model)")
-    p.add_argument("--steps", type=number(int, 1, 10_000_000), metavar="N", help="steps of training, of each stage (default: the preset's)")
-    p.add_argument("--lr", type=number(float, 1e-7, 1), metavar="X", help="learning rate (default: the preset's; a tenth of it is kinder to trained weights)")
-    p.add_argument("--init", metavar="shipped|FOLDER", help="begin with these weights instead of random ones")
-    p.add_argument("--no-resume", action="store_true", help="begin anew even where OUT holds a checkpoint")
-    p.add_argument("--seed", type=number(int, 0, 2**31), metavar="N", help="of weights, batches and noise (default: the preset's)")
-    p.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is")
-    p.add_argument("--tensorboard", action="store_true", help="also write a TensorBoard log into OUT")
+    p.add_argument(
+        "--preset",
+        choices=("cpu", "gpu"),
+        required=True,
+        help="cpu: about two hours on two cores; gpu: minutes on one data-centre GPU",
+    )
+    p.add_argument(
+        "--stage",
+        metavar="NAME",
+        help="train this one of a system's stages alone (default: all, in their order)",
+    )
+    p.add_argument(
+        "--data",
+        metavar="FILE",
+        help="pictures written by t2i data (default: render them here)",
+    )
+    p.add_argument(
+        "--out", metavar="FOLDER", help="where checkpoints go (default: runs/SYSTEM)"
+    )
+    p.add_argument(
+        "--export",
+        metavar="FOLDER",
+        help=(
+            "where the finished model goes, and a copy at each checkpoint (default: OUT/model)"
+        ),
+    )
+    p.add_argument(
+        "--steps",
+        type=number(int, 1, 10_000_000),
+        metavar="N",
+        help="steps of training, of each stage (default: the preset's)",
+    )
+    p.add_argument(
+        "--lr",
+        type=number(float, 1e-7, 1),
+        metavar="X",
+        help=(
+            "learning rate (default: the preset's; a tenth of it is kinder to trained weights)"
+        ),
+    )
+    p.add_argument(
+        "--init",
+        metavar="shipped|FOLDER",
+        help="begin with these weights instead of random ones",
+    )
+    p.add_argument(
+        "--no-resume", action="store_true", help="begin anew even where OUT holds a checkpoint"
+    )
+    p.add_argument(
+        "--seed",
+        type=number(int, 0, 2**31),
+        metavar="N",
+        help="of weights, batches and noise (default: the preset's)",
+    )
+    p.add_argument(
+        "--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is"
+    )
+    p.add_argument(
+        "--tensorboard", action="store_true", help="also write a TensorBoard log into OUT"
+    )

@@ -18,16 +18,30 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from ..storage import write_atomically
 from .emoji import STYLES, records, rendered
-from .shapes import BACKGROUNDS, COLOURS, SHAPES, Claim, canonical, draw, layout, read_caption, sample_shapes, verify, write_caption
+from t2i_course.data.shapes import (
+    BACKGROUNDS,
+    COLOURS,
+    SHAPES,
+    Claim,
+    canonical,
+    draw,
+    layout,
+    read_caption,
+    sample_shapes,
+    verify,
+    write_caption,
+)
 
 # %% ../../nbs/data/captioned.ipynb #c006
 def to_float(images):
     "uint8 (..., 3, H, W) -> float32 in [-1, 1]"
     return images.float() / 127.5 - 1
 
+
 def to_uint8(x):
     "float (..., 3, H, W) in [-1, 1] -> uint8; values outside are cut off, NaN is an error."
-    if x.isnan().any(): raise ValueError("the picture holds NaN; look at the model that made it")
+    if x.isnan().any():
+        raise ValueError("the picture holds NaN; look at the model that made it")
     return (x.float().clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
 
 # %% ../../nbs/data/captioned.ipynb #c009
@@ -39,9 +53,11 @@ FORMAT = "t2i_course captioned images 1"
 class CaptionedImages:
     """Pictures and what is known about each; every field has one entry per picture.
 
-    images: (N, 3, H, W) uint8; captions; tags: more words; styles; concepts: what is shown, without skin tone;
-    splits: each in SPLITS; weights: (N,) how often training should draw it. `ValueError` where the lengths differ.
+    images: (N, 3, H, W) uint8; captions; tags: more words; styles; concepts: what is shown,
+    without skin tone; splits: each in SPLITS; weights: (N,) how often training should draw it.
+    `ValueError` where the lengths differ.
     """
+
     images: torch.Tensor
     captions: list
     tags: list
@@ -51,13 +67,23 @@ class CaptionedImages:
     weights: torch.Tensor
 
     def __post_init__(self):
-        if self.images.ndim != 4 or self.images.shape[1] != 3 or self.images.dtype != torch.uint8:
-            raise ValueError(f"images must be (N, 3, H, W) uint8, not {tuple(self.images.shape)} {self.images.dtype}")
+        if (
+            self.images.ndim != 4
+            or self.images.shape[1] != 3
+            or self.images.dtype != torch.uint8
+        ):
+            raise ValueError(
+                f"images must be (N, 3, H, W) uint8, not {tuple(self.images.shape)}"
+                f" {self.images.dtype}"
+            )
         lengths = {k: len(v) for k, v in vars(self).items()}
-        if len(set(lengths.values())) > 1: raise ValueError(f"every field needs one entry per picture, got {lengths}")
-        if unknown := set(self.splits) - set(SPLITS): raise ValueError(f"unknown splits {unknown}; choose from {SPLITS}")
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"every field needs one entry per picture, got {lengths}")
+        if unknown := set(self.splits) - set(SPLITS):
+            raise ValueError(f"unknown splits {unknown}; choose from {SPLITS}")
 
-    def __len__(self): return len(self.images)
+    def __len__(self):
+        return len(self.images)
 
     def __getitem__(self, i):
         "{'image': float32 (3, H, W) in [-1, 1], 'caption': str}"
@@ -76,83 +102,135 @@ class CaptionedImages:
         "The pictures at these indices, or where this mask is true."
         which = torch.as_tensor(which)
         rows = which.nonzero()[:, 0] if which.dtype == torch.bool else which.long()
-        pick = lambda v: v[rows] if isinstance(v, torch.Tensor) else [v[i] for i in rows.tolist()]
+        pick = lambda v: (
+            v[rows] if isinstance(v, torch.Tensor) else [v[i] for i in rows.tolist()]
+        )
         return CaptionedImages(*(pick(v) for v in vars(self).values()))
 
     def split(self, name):
         "The pictures of one split."
-        if name not in SPLITS: raise ValueError(f"unknown split {name!r}; choose from {', '.join(SPLITS)}")
+        if name not in SPLITS:
+            raise ValueError(f"unknown split {name!r}; choose from {', '.join(SPLITS)}")
         return self.subset(torch.tensor([s == name for s in self.splits], dtype=torch.bool))
 
     def __add__(self, other):
         "Both sets, one after the other; they must have the same size."
-        if self.size != other.size: raise ValueError(f"cannot join pictures of {self.size} and {other.size} pixels")
+        if self.size != other.size:
+            raise ValueError(f"cannot join pictures of {self.size} and {other.size} pixels")
         join = lambda a, b: torch.cat([a, b]) if isinstance(a, torch.Tensor) else a + b
-        return CaptionedImages(*(join(a, b) for a, b in zip(vars(self).values(), vars(other).values())))
+        return CaptionedImages(
+            *(join(a, b) for a, b in zip(vars(self).values(), vars(other).values()))
+        )
 
     def save(self, path):
         "Write one safetensors file; an interrupted write leaves what was there before."
         words = {k: v for k, v in vars(self).items() if not isinstance(v, torch.Tensor)}
-        data = save({"images": self.images.contiguous(), "weights": self.weights.contiguous()},
-                    metadata={"format": FORMAT, "words": json.dumps(words, ensure_ascii=False)})
+        data = save(
+            {"images": self.images.contiguous(), "weights": self.weights.contiguous()},
+            metadata={"format": FORMAT, "words": json.dumps(words, ensure_ascii=False)},
+        )
         write_atomically(path, lambda part: part.write_bytes(data))
 
     @classmethod
     def load(cls, path):
-        "Read what `save` wrote; `ValueError` names the file and the reason where that cannot be done."
+        """Read what `save` wrote; `ValueError` names the file and the reason where that cannot
+        be done.
+        """
         again = "write it again with: t2i data --out FILE"
         try:
             with safe_open(path, "pt") as f:
                 meta = f.metadata() or {}
-                if meta.get("format") != FORMAT: raise ValueError(f"{path} is not a set of captioned images; {again}")
-                return cls(images=f.get_tensor("images"), weights=f.get_tensor("weights"), **json.loads(meta["words"]))
+                if meta.get("format") != FORMAT:
+                    raise ValueError(f"{path} is not a set of captioned images; {again}")
+                return cls(
+                    images=f.get_tensor("images"),
+                    weights=f.get_tensor("weights"),
+                    **json.loads(meta["words"]),
+                )
         except (OSError, SafetensorError) as e:
-            raise ValueError(f"cannot read {path} ({getattr(e, 'strerror', None) or e}); {again}") from None
+            raise ValueError(
+                f"cannot read {path} ({getattr(e, 'strerror', None) or e}); {again}"
+            ) from None
 
 # %% ../../nbs/data/captioned.ipynb #c017
 def emoji(size=32, styles=STYLES, openmoji=False, cache=None, progress=True):
     """The emoji set at 32, 64, 128 or 256 pixels, captioned "{name}, {style} style".
 
-    openmoji: also that style, from its own package; cache: folder for the drawn pictures (else T2I_CACHE, else the user's cache).
-    Errors: `ValueError` for an unknown size or style, a missing package, a folder that cannot be written.
+    openmoji: also that style, from its own package; cache: folder for the drawn pictures (else
+    T2I_CACHE, else the user's cache). Errors: `ValueError` for an unknown size or style, a
+    missing package, a folder that cannot be written.
     """
     styles = (styles,) if isinstance(styles, str) else tuple(styles)
     for s in styles:
-        if s not in STYLES: raise ValueError(f"unknown emoji style {s!r}; choose from {', '.join(STYLES)}, or set openmoji=True")
+        if s not in STYLES:
+            raise ValueError(
+                f"unknown emoji style {s!r}; choose from {', '.join(STYLES)}, or set"
+                " openmoji=True"
+            )
     styles += ("openmoji",) * openmoji
-    if not styles: raise ValueError(f"no style was asked for; choose from {', '.join(STYLES)}")
+    if not styles:
+        raise ValueError(f"no style was asked for; choose from {', '.join(STYLES)}")
     images = torch.cat([torch.from_numpy(rendered(s, size, cache, progress)) for s in styles])
     rows = [(style, r) for style in styles for r in records(style)]
-    return CaptionedImages(images, [f"{r['label']}, {s} style" for s, r in rows], [r["tags"] for _, r in rows],
-                           [s for s, _ in rows], [r["concept"] for _, r in rows], [r["split"] for _, r in rows],
-                           torch.tensor([r["weight"] for _, r in rows]))
+    return CaptionedImages(
+        images,
+        [f"{r['label']}, {s} style" for s, r in rows],
+        [r["tags"] for _, r in rows],
+        [s for s, _ in rows],
+        [r["concept"] for _, r in rows],
+        [r["split"] for _, r in rows],
+        torch.tensor([r["weight"] for _, r in rows]),
+    )
 
 # %% ../../nbs/data/captioned.ipynb #c022
 def shapes(n, size=32, seed=0, split="train"):
-    """`n` pictures of coloured shapes whose captions can be verified. split: "train" or "test"; no scene is in both.
+    """`n` pictures of coloured shapes whose captions can be verified. split: "train" or "test";
+    no scene is in both.
 
-    The concept of a picture is its caption in canonical wording. The same arguments give the same pictures.
+    The concept of a picture is its caption in canonical wording. The same arguments give the
+    same pictures.
     """
     images, captions = sample_shapes(n, size, seed, split)
     claims = [canonical(read_caption(c)) for c in captions]
     tags = [sorted({w for thing in c.objects for w in thing}) for c in claims]
-    return CaptionedImages(torch.from_numpy(images), captions, tags, ["shapes"] * n, [write_caption(c) for c in claims],
-                           [split] * n, torch.ones(n))
+    return CaptionedImages(
+        torch.from_numpy(images),
+        captions,
+        tags,
+        ["shapes"] * n,
+        [write_caption(c) for c in claims],
+        [split] * n,
+        torch.ones(n),
+    )
 
 # %% ../../nbs/data/captioned.ipynb #o002
 def one_object(n, size, seed=0, colours=tuple(COLOURS), grounds=tuple(BACKGROUNDS)):
-    """`n` pictures (n, 3, size, size) in [-1, 1] of one large object each, size up to 32, and for each its (colour, shape, background)."""
+    """`n` pictures (n, 3, size, size) in [-1, 1] of one large object each, size up to 32, and
+    for each its (colour, shape, background).
+    """
     dice = np.random.default_rng(seed)
-    names = [tuple(words[dice.integers(len(words))] for words in (colours, SHAPES, grounds)) for _ in range(n)]
+    names = [
+        tuple(words[dice.integers(len(words))] for words in (colours, SHAPES, grounds))
+        for _ in range(n)
+    ]
     claims = [Claim(((c, s),), b, size="large") for c, s, b in names]
     pixels = np.stack([draw(layout(claim, dice), claim.background, 32) for claim in claims])
-    return F.interpolate(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1, (size, size), mode="area"), names
+    return (
+        F.interpolate(
+            torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1,
+            (size, size),
+            mode="area",
+        ),
+        names,
+    )
 
 # %% ../../nbs/data/captioned.ipynb #c031
-def training_set(size=32, n_shapes=60_000, seed=0, emoji_share=.3, cache=None, progress=True):
-    """Both sets in one, as `t2i data` writes it: all of `emoji(size)` with its splits, and `n_shapes` training shapes.
+def training_set(size=32, n_shapes=60_000, seed=0, emoji_share=0.3, cache=None, progress=True):
+    """Both sets in one, as `t2i data` writes it: all of `emoji(size)` with its splits, and
+    `n_shapes` training shapes.
 
-    `weights` are scaled so that a weighted draw gives an emoji with chance `emoji_share`, and are 0 for held-out pictures.
+    `weights` are scaled so that a weighted draw gives an emoji with chance `emoji_share`, and
+    are 0 for held-out pictures.
     """
     art, blocks = emoji(size, cache=cache, progress=progress), shapes(n_shapes, size, seed)
     art.weights *= torch.tensor([s == "train" for s in art.splits])

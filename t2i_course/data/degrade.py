@@ -17,21 +17,28 @@ from PIL import Image
 from ..system import to_pil
 
 # %% ../../nbs/data/degrade.ipynb #c005
-def random_holes(n: int, size: int, device: torch.device | str = "cpu", whole: float = 0.25) -> Tensor:
-    """What of n pictures is known, (n, 1, size, size) of 0 and 1: one or two random rectangles are erased, or with probability `whole` everything."""
+def random_holes(
+    n: int, size: int, device: torch.device | str = "cpu", whole: float = 0.25
+) -> Tensor:
+    """What of n pictures is known, (n, 1, size, size) of 0 and 1: one or two random rectangles
+    are erased, or with probability `whole` everything.
+    """
     place = torch.arange(size, device=device)
+
     def rectangle():
         side = (size * (0.25 + 0.5 * torch.rand(n, 2, 1, device=device))).round()
         start = (torch.rand(n, 2, 1, device=device) * (size - side + 1)).floor()
-        inside = (place >= start) & (place < start + side)                     # (n, 2, size): rows, columns
+        inside = (place >= start) & (place < start + side)  # (n, 2, size): rows, columns
         return inside[:, 0, :, None] & inside[:, 1, None, :]
+
     second = torch.rand(n, 1, 1, device=device) < 0.5
     erased = rectangle() | rectangle() & second | (torch.rand(n, 1, 1, device=device) < whole)
     return (~erased)[:, None].float()
 
 # %% ../../nbs/data/degrade.ipynb #c008
 def soften(low: Tensor) -> Tensor:
-    """Blur half of the pictures a little and add a little noise to all: conditioning augmentation (SR3, sec. 3; CDM, sec. 4). (B, 3, h, w) -> the same.
+    """Blur half of the pictures a little and add a little noise to all: conditioning
+    augmentation (SR3, sec. 3; CDM, sec. 4). (B, 3, h, w) -> the same.
 
     The upsampler will meet the base model's pictures, which are not as clean as the data's.
     """
@@ -48,7 +55,9 @@ def soften(low: Tensor) -> Tensor:
 
 # %% ../../nbs/data/degrade.ipynb #c011
 def gaussian_kernel(size: int, covariance: Tensor, shift: float = 0.0) -> Tensor:
-    """A Gaussian on a (size, size) grid that sums to 1; its centre lies `shift` places below and right of the middle. covariance: (2, 2)."""
+    """A Gaussian on a (size, size) grid that sums to 1; its centre lies `shift` places below
+    and right of the middle. covariance: (2, 2).
+    """
     g = torch.arange(size) - (size - 1) / 2 - shift
     places = torch.stack(torch.meshgrid(g, g, indexing="ij"), -1)
     log_p = -0.5 * torch.einsum("hwi,ij,hwj->hw", places, torch.linalg.inv(covariance), places)
@@ -56,9 +65,13 @@ def gaussian_kernel(size: int, covariance: Tensor, shift: float = 0.0) -> Tensor
 
 
 def filtered(x: Tensor, kernel: Tensor) -> Tensor:
-    """Each colour of a picture (3, H, W) correlated with a kernel (n, n); borders are repeated."""
+    """Each colour of a picture (3, H, W) correlated with a kernel (n, n); borders are repeated.
+    """
     n = len(kernel)
-    return F.conv2d(F.pad(x[:, None], ((n - 1) // 2, n // 2) * 2, mode="replicate"), kernel[None, None].to(x))[:, 0]
+    return F.conv2d(
+        F.pad(x[:, None], ((n - 1) // 2, n // 2) * 2, mode="replicate"),
+        kernel[None, None].to(x),
+    )[:, 0]
 
 
 def through_jpeg(x: Tensor, quality: int) -> Tensor:
@@ -69,44 +82,93 @@ def through_jpeg(x: Tensor, quality: int) -> Tensor:
 
 # %% ../../nbs/data/degrade.ipynb #c014
 def bsr_degrade(x: Tensor, f: int = 4, dice: random.Random | None = None) -> Tensor:
-    """A picture (3, H, W) in [-1, 1], sides divisible by f, made f times smaller the hard way: (3, H / f, W / f), also in [-1, 1].
+    """A picture (3, H, W) in [-1, 1], sides divisible by f, made f times smaller the hard way:
+    (3, H / f, W / f), also in [-1, 1].
 
-    In random order: blur, a resize by a random factor followed somewhere later by one to the final size, noise, JPEG; at the end always JPEG. For f = 4 a
-    quarter of the pictures is halved before. Source: Zhang 2021; the numbers of `degradation_bsrgan_variant` in the light version that latent diffusion released.
+    In random order: blur, a resize by a random factor followed somewhere later by one to the
+    final size, noise, JPEG; at the end always JPEG. For f = 4 a quarter of the pictures is
+    halved before. Source: Zhang 2021; the numbers of `degradation_bsrgan_variant` in the light
+    version that latent diffusion released.
     """
-    if x.ndim != 3 or x.shape[1] % f or x.shape[2] % f: raise ValueError(f"one picture (3, H, W) with sides that divide by {f} is needed, got {tuple(x.shape)}; crop it")
+    if x.ndim != 3 or x.shape[1] % f or x.shape[2] % f:
+        raise ValueError(
+            f"one picture (3, H, W) with sides that divide by {f} is needed, got"
+            f" {tuple(x.shape)}; crop it"
+        )
     dice = dice or random.Random()
     g = torch.Generator().manual_seed(dice.getrandbits(31))
-    def resize(x, h, w): return F.interpolate(x[None], (max(1, int(h)), max(1, int(w))), mode=dice.choice(("bilinear", "bicubic", "area")))[0].clamp(-1, 1)
-    final, left = (x.shape[1] // f, x.shape[2] // f), f                # left: how much smaller it is to become from here
-    if f == 4 and dice.random() < 0.25: x, left = resize(x, x.shape[1] / 2, x.shape[2] / 2), 2
 
-    def blur(x):                                                       # odd kernels only: an even one moves the picture by half a pixel
+    def resize(x, h, w):
+        return F.interpolate(
+            x[None],
+            (max(1, int(h)), max(1, int(w))),
+            mode=dice.choice(("bilinear", "bicubic", "area")),
+        )[0].clamp(-1, 1)
+
+    final, left = (
+        x.shape[1] // f,
+        x.shape[2] // f,
+    ), f  # left: how much smaller it is to become from here
+    if f == 4 and dice.random() < 0.25:
+        x, left = resize(x, x.shape[1] / 2, x.shape[2] / 2), 2
+
+    def blur(x):  # odd kernels only: an even one moves the picture by half a pixel
         if dice.random() < 0.5:
-            turn, spread = dice.random() * math.pi, torch.tensor([(4 + left) / 4 * dice.random() + 1e-3 for _ in range(2)])
-            axes = torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-            return filtered(x, gaussian_kernel(dice.randint(5, 14) | 1, axes @ spread.diag() @ axes.T))
-        return filtered(x, gaussian_kernel(dice.randint(5, 7) | 1, ((2 + 0.2 * left) / 4 * dice.random() + 1e-3) ** 2 * torch.eye(2)))
+            turn, spread = dice.random() * math.pi, torch.tensor(
+                [(4 + left) / 4 * dice.random() + 1e-3 for _ in range(2)]
+            )
+            axes = torch.tensor(
+                [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
+            )
+            return filtered(
+                x, gaussian_kernel(dice.randint(5, 14) | 1, axes @ spread.diag() @ axes.T)
+            )
+        return filtered(
+            x,
+            gaussian_kernel(
+                dice.randint(5, 7) | 1,
+                ((2 + 0.2 * left) / 4 * dice.random() + 1e-3) ** 2 * torch.eye(2),
+            ),
+        )
 
     def shrink(x):
         if dice.random() < 0.8:
             factor = dice.uniform(1, 2 * left)
             return resize(x, x.shape[1] / factor, x.shape[2] / factor)
-        kernel = gaussian_kernel(25, dice.uniform(0.1, 0.6 * left) ** 2 * torch.eye(2), shift=(left - 1) / 2)      # looks at the middle of the square it stands for
+        kernel = gaussian_kernel(
+            25, dice.uniform(0.1, 0.6 * left) ** 2 * torch.eye(2), shift=(left - 1) / 2
+        )  # looks at the middle of the square it stands for
         return filtered(x, kernel)[:, ::left, ::left]
 
     def noise(x):
         level, kind = dice.randint(1, 2) / 127.5, dice.random()
-        if kind < 0.4: n = level * torch.randn(1, *x.shape[1:], generator=g)                                       # grey
-        elif kind > 0.6: n = level * torch.randn(x.shape, generator=g)                                             # each colour its own
-        else: n = 2 / 127.5 * torch.einsum("ij,jhw->ihw", torch.linalg.qr(torch.randn(3, 3, generator=g))[0] * torch.rand(3, generator=g).sqrt(), torch.randn(x.shape, generator=g))
+        if kind < 0.4:
+            n = level * torch.randn(1, *x.shape[1:], generator=g)  # grey
+        elif kind > 0.6:
+            n = level * torch.randn(x.shape, generator=g)  # each colour its own
+        else:
+            n = (
+                2
+                / 127.5
+                * torch.einsum(
+                    "ij,jhw->ihw",
+                    torch.linalg.qr(torch.randn(3, 3, generator=g))[0]
+                    * torch.rand(3, generator=g).sqrt(),
+                    torch.randn(x.shape, generator=g),
+                )
+            )
         return (x + n).clamp(-1, 1)
 
-    def compress(x, chance=0.9): return through_jpeg(x, dice.randint(80, 95)) if dice.random() < chance else x
+    def compress(x, chance=0.9):
+        return through_jpeg(x, dice.randint(80, 95)) if dice.random() < chance else x
 
     jobs = [blur, shrink, lambda x: resize(x, *final), noise, compress]
     order = dice.sample(range(5), 5)
     first, second = sorted((order.index(1), order.index(2)))
-    order[first], order[second] = 1, 2                                 # the resize to the final size comes after the random one
-    for job in order: x = jobs[job](x)
+    order[first], order[second] = (
+        1,
+        2,
+    )  # the resize to the final size comes after the random one
+    for job in order:
+        x = jobs[job](x)
     return compress(x, chance=1.0)

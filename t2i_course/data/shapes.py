@@ -18,9 +18,20 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 # %% ../../nbs/data/shapes.ipynb #c006
-COLOURS = {"red": (220, 40, 40), "green": (40, 160, 70), "blue": (50, 90, 220),
-           "yellow": (245, 205, 40), "purple": (145, 60, 180), "orange": (245, 130, 30)}
-BACKGROUNDS = {"white": (255, 255, 255), "black": (20, 20, 20), "gray": (150, 150, 150), "pink": (250, 190, 205)}
+COLOURS = {
+    "red": (220, 40, 40),
+    "green": (40, 160, 70),
+    "blue": (50, 90, 220),
+    "yellow": (245, 205, 40),
+    "purple": (145, 60, 180),
+    "orange": (245, 130, 30),
+}
+BACKGROUNDS = {
+    "white": (255, 255, 255),
+    "black": (20, 20, 20),
+    "gray": (150, 150, 150),
+    "pink": (250, 190, 205),
+}
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 NUMBERS = ("one", "two", "three", "four")
 RELATIONS = ("left of", "right of", "above", "below")
@@ -29,23 +40,33 @@ CATEGORIES = ("colour", "shape", "counting", "size", "position", "binding", "bac
 # %% ../../nbs/data/shapes.ipynb #c008
 @dataclass(frozen=True)
 class Claim:
-    "What a caption says: objects as (colour, shape), the background, and for some forms a size or a relation of the first to the second."
+    """What a caption says: objects as (colour, shape), the background, and for some forms a
+    size or a relation of the first to the second.
+    """
+
     objects: tuple
     background: str
     size: str = None
     relation: str = None
 
 # %% ../../nbs/data/shapes.ipynb #c009
-def _many(shape): return shape + ("es" if shape == "cross" else "s")
+def _many(shape):
+    return shape + ("es" if shape == "cross" else "s")
 
-def _a(colour, shape): return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"
+
+def _a(colour, shape):
+    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"
+
 
 def write_caption(claim):
     "The caption of a claim, in our small grammar."
     (colour, shape), n = claim.objects[0], len(claim.objects)
-    if claim.size: text = f"a {claim.size} {colour} {shape}"
-    elif len(set(claim.objects)) == 1: text = f"{NUMBERS[n - 1]} {colour} {shape if n == 1 else _many(shape)}"
-    else: text = f"{_a(colour, shape)} {claim.relation or 'and'} {_a(*claim.objects[1])}"
+    if claim.size:
+        text = f"a {claim.size} {colour} {shape}"
+    elif len(set(claim.objects)) == 1:
+        text = f"{NUMBERS[n - 1]} {colour} {shape if n == 1 else _many(shape)}"
+    else:
+        text = f"{_a(colour, shape)} {claim.relation or 'and'} {_a(*claim.objects[1])}"
     return f"{text} on a {claim.background} background"
 
 # %% ../../nbs/data/shapes.ipynb #c011
@@ -53,17 +74,25 @@ _C, _S, _P = "|".join(COLOURS), "|".join(SHAPES), "|".join(map(_many, SHAPES))
 _CAPTION = re.compile(
     rf"(?:a (?P<size>small|large) (?P<c0>{_C}) (?P<s0>{_S})"
     rf"|(?P<n>{'|'.join(NUMBERS)}) (?P<c1>{_C}) (?P<s1>{_S}|{_P})"
-    rf"|an? (?P<c2>{_C}) (?P<s2>{_S}) (?P<link>and|{'|'.join(RELATIONS)}) an? (?P<c3>{_C}) (?P<s3>{_S}))"
-    rf" on a (?P<bg>{'|'.join(BACKGROUNDS)}) background\.?", re.I)
+    rf"|an? (?P<c2>{_C}) (?P<s2>{_S}) (?P<link>and|{'|'.join(RELATIONS)}) an? (?P<c3>{_C})"
+    rf" (?P<s3>{_S}))"
+    rf" on a (?P<bg>{'|'.join(BACKGROUNDS)}) background\.?",
+    re.I,
+)
+
 
 def read_caption(caption):
     "The claim of a caption; `ValueError` for words outside the grammar."
     m = _CAPTION.fullmatch(caption.strip()) if isinstance(caption, str) else None
     if m is None:
-        raise ValueError(f"cannot check the caption {caption!r}; write it like 'two red circles on a white background', "
-                         "'a small blue star on a pink background' or 'a red cross above a green square on a black background'")
+        raise ValueError(
+            f"cannot check the caption {caption!r}; write it like 'two red circles on a white"
+            " background', 'a small blue star on a pink background' or 'a red cross above a"
+            " green square on a black background'"
+        )
     m = {k: v and v.lower() for k, v in m.groupdict().items()}
-    if m["size"]: return Claim(((m["c0"], m["s0"]),), m["bg"], size=m["size"])
+    if m["size"]:
+        return Claim(((m["c0"], m["s0"]),), m["bg"], size=m["size"])
     if m["n"]:
         shape = next(s for s in SHAPES if m["s1"] in (s, _many(s)))
         return Claim(((m["c1"], shape),) * (NUMBERS.index(m["n"]) + 1), m["bg"])
@@ -73,57 +102,104 @@ def read_caption(caption):
 # %% ../../nbs/data/shapes.ipynb #c014
 _MIRROR = dict(zip(RELATIONS, ("right of", "left of", "below", "above")))
 
+
 def canonical(claim):
-    "The claim in the one wording that stands for all its wordings: the objects in alphabetical order."
-    if len(set(claim.objects)) < 2 or claim.objects[0] < claim.objects[1]: return claim
+    """The claim in the one wording that stands for all its wordings: the objects in
+    alphabetical order.
+    """
+    if len(set(claim.objects)) < 2 or claim.objects[0] < claim.objects[1]:
+        return claim
     return Claim(claim.objects[::-1], claim.background, relation=_MIRROR.get(claim.relation))
 
+
 def mirrored(caption):
-    "The same two things the other way round, in the same order: left of becomes right of, above becomes below. `ValueError` where the caption names no place."
+    """The same two things the other way round, in the same order: left of becomes right of,
+    above becomes below. `ValueError` where the caption names no place.
+    """
     claim = read_caption(caption)
-    if claim.relation is None: raise ValueError(f"{caption!r} says of no thing where it is; give a caption with one of: {', '.join(RELATIONS)}")
+    if claim.relation is None:
+        raise ValueError(
+            f"{caption!r} says of no thing where it is; give a caption with one of:"
+            f" {', '.join(RELATIONS)}"
+        )
     return write_caption(replace(claim, relation=_MIRROR[claim.relation]))
 
+
 def split_of(caption):
-    "`test` for about a tenth of all captions, else `train`; a hash of the canonical wording decides."
+    """`test` for about a tenth of all captions, else `train`; a hash of the canonical wording
+    decides.
+    """
     digest = hashlib.sha256(write_caption(canonical(read_caption(caption))).encode()).digest()
-    return "test" if int.from_bytes(digest[:4], "big") < .1 * 2**32 else "train"
+    return "test" if int.from_bytes(digest[:4], "big") < 0.1 * 2**32 else "train"
 
 # %% ../../nbs/data/shapes.ipynb #c015
 def all_captions():
     "Every caption of the grammar, once, in a fixed order."
     things = [(c, s) for c in COLOURS for s in SHAPES]
-    claims = [Claim((x,), b, size=size) for x in things for b in BACKGROUNDS for size in ("small", "large")]
+    claims = [
+        Claim((x,), b, size=size)
+        for x in things
+        for b in BACKGROUNDS
+        for size in ("small", "large")
+    ]
     claims += [Claim((x,) * n, b) for x in things for b in BACKGROUNDS for n in (1, 2, 3, 4)]
-    claims += [Claim((x, y), b, relation=r) for x in things for y in things if x != y for b in BACKGROUNDS
-               for r in (None, *RELATIONS)]
+    claims += [
+        Claim((x, y), b, relation=r)
+        for x in things
+        for y in things
+        if x != y
+        for b in BACKGROUNDS
+        for r in (None, *RELATIONS)
+    ]
     return [write_caption(c) for c in claims]
 
 # %% ../../nbs/data/shapes.ipynb #c021
-REACH = {"circle": 1, "square": 1.25, "triangle": 1.21, "star": 1, "cross": 1.06}     # farthest corner, in radii
+REACH = {
+    "circle": 1,
+    "square": 1.25,
+    "triangle": 1.21,
+    "star": 1,
+    "cross": 1.06,
+}  # farthest corner, in radii
+
 
 def _place(rng, shapes, radii):
-    "Random places where no two objects touch, wherever their corners point: each gets 20 tries, then all start again."
+    """Random places where no two objects touch, wherever their corners point: each gets 20
+    tries, then all start again.
+    """
     reach = [r * REACH[s] for s, r in zip(shapes, radii)]
     while True:
         places = []
         for r, own in zip(radii, reach):
-            for x, y in rng.uniform(r + .03, 1 - r - .03, (20, 2)).tolist():
-                if all(np.hypot(x - u, y - v) > own + other + .05 for (u, v), other in zip(places, reach)):
-                    places.append((x, y)); break
-            else: break
-        if len(places) == len(radii): return places
+            for x, y in rng.uniform(r + 0.03, 1 - r - 0.03, (20, 2)).tolist():
+                if all(
+                    np.hypot(x - u, y - v) > own + other + 0.05
+                    for (u, v), other in zip(places, reach)
+                ):
+                    places.append((x, y))
+                    break
+            else:
+                break
+        if len(places) == len(radii):
+            return places
 
 # %% ../../nbs/data/shapes.ipynb #c023
 def layout(claim, rng):
     "Places and radii that make the claim true: a list of (colour, shape, x, y, r)."
     n = len(claim.objects)
     if claim.relation:
-        radii, lanes = [rng.uniform(.15, .19)] * 2, {"left of": (.25, .5), "above": (.5, .25)}
-        first = np.array(lanes.get(claim.relation) or 1 - np.array(lanes[_MIRROR[claim.relation]]))
-        places = np.stack([first, 1 - first]) + rng.uniform(-.04, .04, (2, 2))
+        radii, lanes = [rng.uniform(0.15, 0.19)] * 2, {
+            "left of": (0.25, 0.5),
+            "above": (0.5, 0.25),
+        }
+        first = np.array(
+            lanes.get(claim.relation) or 1 - np.array(lanes[_MIRROR[claim.relation]])
+        )
+        places = np.stack([first, 1 - first]) + rng.uniform(-0.04, 0.04, (2, 2))
     else:
-        low, high = {"small": (.10, .14), "large": (.30, .40)}.get(claim.size, (.13, .17) if n != 2 else (.13, .19))
+        low, high = {"small": (0.10, 0.14), "large": (0.30, 0.40)}.get(
+            claim.size, (0.13, 0.17) if n != 2 else (0.13, 0.19)
+        )
         same = len(set(claim.objects)) == 1
         radii = [rng.uniform(low, high)] * n if same else list(rng.uniform(low, high, n))
         places = _place(rng, [s for _, s in claim.objects], radii)
@@ -131,57 +207,106 @@ def layout(claim, rng):
 
 # %% ../../nbs/data/shapes.ipynb #c024
 def _outline(shape, x, y, r):
-    "The corners of a shape around (x, y); r is the radius of the disc it fits in, more or less."
-    if shape == "square": points = [(-.88, -.88), (.88, -.88), (.88, .88), (-.88, .88)]
-    elif shape == "triangle": points = [(0, -1), (.95, .75), (-.95, .75)]
+    """The corners of a shape around (x, y); r is the radius of the disc it fits in, more or
+    less.
+    """
+    if shape == "square":
+        points = [(-0.88, -0.88), (0.88, -0.88), (0.88, 0.88), (-0.88, 0.88)]
+    elif shape == "triangle":
+        points = [(0, -1), (0.95, 0.75), (-0.95, 0.75)]
     elif shape == "star":
-        points = [((1, .42)[i % 2] * np.sin(i * np.pi / 5), -(1, .42)[i % 2] * np.cos(i * np.pi / 5)) for i in range(10)]
+        points = [
+            (
+                (1, 0.42)[i % 2] * np.sin(i * np.pi / 5),
+                -(1, 0.42)[i % 2] * np.cos(i * np.pi / 5),
+            )
+            for i in range(10)
+        ]
     else:
-        a = .34
-        points = [(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a), (a, 1), (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a)]
+        a = 0.34
+        points = [
+            (-a, -1),
+            (a, -1),
+            (a, -a),
+            (1, -a),
+            (1, a),
+            (a, a),
+            (a, 1),
+            (-a, 1),
+            (-a, a),
+            (-1, a),
+            (-1, -a),
+            (-a, -a),
+        ]
     return [(x + r * u, y + r * v) for u, v in points]
 
+
 def draw(objects, background, size):
-    "Objects (colour, shape, x, y, r) on a background, as (size, size, 3) uint8; drawn at eight times the size, then averaged."
+    """Objects (colour, shape, x, y, r) on a background, as (size, size, 3) uint8; drawn at
+    eight times the size, then averaged.
+    """
     big = size * 8
     image = Image.new("RGB", (big, big), BACKGROUNDS[background])
     pen = ImageDraw.Draw(image)
     for colour, shape, x, y, r in objects:
         x, y, r = x * big, y * big, r * big
-        if shape == "circle": pen.ellipse((x - r, y - r, x + r, y + r), fill=COLOURS[colour])
-        else: pen.polygon(_outline(shape, x, y, r), fill=COLOURS[colour])
+        if shape == "circle":
+            pen.ellipse((x - r, y - r, x + r, y + r), fill=COLOURS[colour])
+        else:
+            pen.polygon(_outline(shape, x, y, r), fill=COLOURS[colour])
     return np.asarray(image.reduce(8))
 
 # %% ../../nbs/data/shapes.ipynb #c027
 def sample_claim(rng):
     "A random claim; the four forms are equally likely."
-    def thing(): return list(COLOURS)[rng.integers(len(COLOURS))], SHAPES[rng.integers(len(SHAPES))]
+
+    def thing():
+        return list(COLOURS)[rng.integers(len(COLOURS))], SHAPES[rng.integers(len(SHAPES))]
+
     background, form = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))], rng.integers(4)
-    if form == 0: return Claim((thing(),), background, size=("small", "large")[rng.integers(2)])
-    if form == 1: return Claim((thing(),) * int(rng.integers(1, 5)), background)
+    if form == 0:
+        return Claim((thing(),), background, size=("small", "large")[rng.integers(2)])
+    if form == 1:
+        return Claim((thing(),) * int(rng.integers(1, 5)), background)
     a, b = thing(), thing()
-    if a == b: return sample_claim(rng)
+    if a == b:
+        return sample_claim(rng)
     return Claim((a, b), background, relation=RELATIONS[rng.integers(4)] if form == 2 else None)
+
 
 def sample_shapes(n, size=32, seed=0, split="train"):
     "`n` pictures (n, 3, size, size) uint8 and their captions, all from one split."
-    if split not in ("train", "test"): raise ValueError(f"shapes have the splits train and test, not {split!r}")
-    if not (isinstance(size, int) and 16 <= size <= 512): raise ValueError(f"shapes are drawn at 16 to 512 pixels, not {size!r}")
-    if n < 1: raise ValueError(f"ask for at least one picture, not {n}")
-    rng, images, captions = np.random.default_rng(seed), np.empty((n, size, size, 3), np.uint8), []
+    if split not in ("train", "test"):
+        raise ValueError(f"shapes have the splits train and test, not {split!r}")
+    if not (isinstance(size, int) and 16 <= size <= 512):
+        raise ValueError(f"shapes are drawn at 16 to 512 pixels, not {size!r}")
+    if n < 1:
+        raise ValueError(f"ask for at least one picture, not {n}")
+    rng, images, captions = (
+        np.random.default_rng(seed),
+        np.empty((n, size, size, 3), np.uint8),
+        [],
+    )
     while len(captions) < n:
-        claim = sample_claim(rng); caption = write_caption(claim)
-        if split_of(caption) != split: continue
-        images[len(captions)] = draw(layout(claim, rng), claim.background, size); captions.append(caption)
+        claim = sample_claim(rng)
+        caption = write_caption(claim)
+        if split_of(caption) != split:
+            continue
+        images[len(captions)] = draw(layout(claim, rng), claim.background, size)
+        captions.append(caption)
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2)), captions
 
 # %% ../../nbs/data/shapes.ipynb #c032
 NAMES = (*COLOURS, *BACKGROUNDS)
 PALETTE = np.array([*COLOURS.values(), *BACKGROUNDS.values()], np.float32)
 
+
 @dataclass(frozen=True)
 class Found:
-    "One object as the verifier sees it: names, centre and half extent in units of the picture's side."
+    """One object as the verifier sees it: names, centre and half extent in units of the
+    picture's side.
+    """
+
     colour: str
     shape: str
     x: float
@@ -196,10 +321,16 @@ def components(mask):
     inner = labels[1:-1, 1:-1]
     inner[...] = np.where(mask, np.arange(1, h * w + 1).reshape(h, w), 0)
     while True:
-        best = np.maximum(np.maximum(labels[:-2, 1:-1], labels[2:, 1:-1]), np.maximum(labels[1:-1, :-2], labels[1:-1, 2:]))
+        best = np.maximum(
+            np.maximum(labels[:-2, 1:-1], labels[2:, 1:-1]),
+            np.maximum(labels[1:-1, :-2], labels[1:-1, 2:]),
+        )
         best = np.where(mask, np.maximum(best, inner), 0)
-        best = np.where(mask, best.ravel()[best - 1], 0)          # jump to where that label is by now: fewer rounds
-        if (best == inner).all(): break
+        best = np.where(
+            mask, best.ravel()[best - 1], 0
+        )  # jump to where that label is by now: fewer rounds
+        if (best == inner).all():
+            break
         inner[...] = best
     return [inner == k for k in np.unique(inner)[::-1] if k]
 
@@ -212,11 +343,13 @@ def coverage(image, background, colour):
 # %% ../../nbs/data/shapes.ipynb #c041
 @lru_cache(None)
 def _moments(shape):
-    "(area / r^2, how far the centroid lies below the centre / r) of a shape, measured on a large drawing."
-    a = 1 - draw([("red", shape, .5, .5, .4)], "white", 256)[..., 1].astype(np.float32) / 255
+    """(area / r^2, how far the centroid lies below the centre / r) of a shape, measured on a
+    large drawing.
+    """
+    a = 1 - draw([("red", shape, 0.5, 0.5, 0.4)], "white", 256)[..., 1].astype(np.float32) / 255
     a = a / a.max()
-    y = (np.arange(256) + .5) / 256 - .5
-    return a.mean() / .4**2, (a.sum(1) @ y) / a.sum() / .4
+    y = (np.arange(256) + 0.5) / 256 - 0.5
+    return a.mean() / 0.4**2, (a.sum(1) @ y) / a.sum() / 0.4
 
 # %% ../../nbs/data/shapes.ipynb #c042
 def _template(shape, x, y, r, size):
@@ -224,84 +357,125 @@ def _template(shape, x, y, r, size):
     fine = 8 if size <= 64 else 2
     image = Image.new("L", (size * fine,) * 2)
     x, y, r = x * fine, y * fine, r * fine
-    if shape == "circle": ImageDraw.Draw(image).ellipse((x - r, y - r, x + r, y + r), fill=255)
-    else: ImageDraw.Draw(image).polygon(_outline(shape, x, y, r), fill=255)
+    if shape == "circle":
+        ImageDraw.Draw(image).ellipse((x - r, y - r, x + r, y + r), fill=255)
+    else:
+        ImageDraw.Draw(image).polygon(_outline(shape, x, y, r), fill=255)
     return np.asarray(image.reduce(fine), np.float32) / 255
 
 # %% ../../nbs/data/shapes.ipynb #c043
 def name_shape(cover):
-    "The best name for a coverage map (n, n), with its centre and radius in pixels: (shape, x, y, r)."
-    grid = np.arange(len(cover)) + .5
+    """The best name for a coverage map (n, n), with its centre and radius in pixels: (shape, x,
+    y, r).
+    """
+    grid = np.arange(len(cover)) + 0.5
     area, fits = cover.sum(), []
     x, y = (cover.sum(0) @ grid) / area, (cover.sum(1) @ grid) / area
     for shape in SHAPES:
         k, drop = _moments(shape)
         r = np.sqrt(area / k)
-        fits.append((((_template(shape, x, y - drop * r, r, len(cover)) - cover)**2).sum(), shape, x, y - drop * r, r))
+        fits.append(
+            (
+                ((_template(shape, x, y - drop * r, r, len(cover)) - cover) ** 2).sum(),
+                shape,
+                x,
+                y - drop * r,
+                r,
+            )
+        )
     return min(fits)[1:]
 
 # %% ../../nbs/data/shapes.ipynb #c045
 def as_pixels(image):
-    "A picture as (H, W, 3) uint8, from an RGB PIL image, uint8 (H, W, 3) or (3, H, W), or float (3, H, W) in [-1, 1]."
+    """A picture as (H, W, 3) uint8, from an RGB PIL image, uint8 (H, W, 3) or (3, H, W), or
+    float (3, H, W) in [-1, 1].
+    """
     if isinstance(image, Image.Image):
-        if image.mode != "RGB": raise ValueError(f"the picture has mode {image.mode}, not RGB; call .convert('RGB') first")
+        if image.mode != "RGB":
+            raise ValueError(
+                f"the picture has mode {image.mode}, not RGB; call .convert('RGB') first"
+            )
         return np.asarray(image)
-    if hasattr(image, "detach"): image = image.detach().float().cpu() if image.is_floating_point() else image.cpu()
+    if hasattr(image, "detach"):
+        image = image.detach().float().cpu() if image.is_floating_point() else image.cpu()
     a = np.asarray(image)
     if a.ndim != 3 or 3 not in (a.shape[0], a.shape[-1]):
-        raise ValueError(f"not an RGB picture: shape {a.shape}, expected (H, W, 3) or (3, H, W); convert('RGB') drops grey or alpha")
+        raise ValueError(
+            f"not an RGB picture: shape {a.shape}, expected (H, W, 3) or (3, H, W);"
+            " convert('RGB') drops grey or alpha"
+        )
     if a.dtype.kind == "f":
-        if not np.isfinite(a).all(): raise ValueError("the picture holds NaN or infinity; look at the model that made it")
-        if np.abs(a).max() > 3: raise ValueError("a float picture must lie in [-1, 1]; for 0 to 255 pass uint8")
+        if not np.isfinite(a).all():
+            raise ValueError(
+                "the picture holds NaN or infinity; look at the model that made it"
+            )
+        if np.abs(a).max() > 3:
+            raise ValueError("a float picture must lie in [-1, 1]; for 0 to 255 pass uint8")
         a = (a.clip(-1, 1) * 127.5 + 127.5).round().astype(np.uint8)
-    if a.dtype != np.uint8: raise ValueError(f"pixels must be uint8 or float, not {a.dtype}")
-    if a.shape[-1] != 3 or (a.shape[0] == 3 and a.shape[1] == a.shape[2]): a = a.transpose(1, 2, 0)
-    if a.shape[0] != a.shape[1]: raise ValueError(f"the picture must be square, not {a.shape[1]}x{a.shape[0]}")
+    if a.dtype != np.uint8:
+        raise ValueError(f"pixels must be uint8 or float, not {a.dtype}")
+    if a.shape[-1] != 3 or (a.shape[0] == 3 and a.shape[1] == a.shape[2]):
+        a = a.transpose(1, 2, 0)
+    if a.shape[0] != a.shape[1]:
+        raise ValueError(f"the picture must be square, not {a.shape[1]}x{a.shape[0]}")
     return a
 
 # %% ../../nbs/data/shapes.ipynb #c046
 def parse(image):
-    "What is seen in a picture (H, W, 3) uint8: the name of the background and a list of `Found` objects. Needs no caption."
+    """What is seen in a picture (H, W, 3) uint8: the name of the background and a list of
+    `Found` objects. Needs no caption.
+    """
     pixels = as_pixels(image).astype(np.float32)
     side = len(pixels)
     border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
     ground = np.bincount(_nearest(border), minlength=len(NAMES)).argmax()
-    far = ((pixels - PALETTE[ground])**2).sum(-1)
+    far = ((pixels - PALETTE[ground]) ** 2).sum(-1)
     found = []
     for piece in components(far > 50**2):
-        if piece.sum() < .005 * side**2: continue                            # specks
+        if piece.sum() < 0.005 * side**2:
+            continue  # specks
         rim = np.sort(far[piece])
-        body = pixels[piece & (far >= rim[len(rim) // 2])]                       # the half that is least mixed with background
+        body = pixels[
+            piece & (far >= rim[len(rim) // 2])
+        ]  # the half that is least mixed with background
         colour = _nearest(np.median(body, 0)[None])[0]
-        if colour == ground: continue
+        if colour == ground:
+            continue
         found.append(_measure(pixels, piece, ground, colour))
     return NAMES[ground], found
 
 # %% ../../nbs/data/shapes.ipynb #c047
 def _nearest(colours):
     "Index of the nearest palette colour: (n, 3) -> (n,)"
-    return ((colours[:, None] - PALETTE)**2).sum(-1).argmin(-1)
+    return ((colours[:, None] - PALETTE) ** 2).sum(-1).argmin(-1)
+
 
 def _measure(pixels, piece, ground, colour):
     "Name and measure one piece, in a square window around it."
     wide = np.pad(piece, 1)
-    wide = wide[1:-1, 1:-1] | wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
+    wide = (
+        wide[1:-1, 1:-1] | wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
+    )
     cover = coverage(pixels, PALETTE[ground], PALETTE[colour]) * wide
     rows, cols = np.nonzero(wide.any(1))[0], np.nonzero(wide.any(0))[0]
     top, left, n = rows[0] - 1, cols[0] - 1, max(np.ptp(rows), np.ptp(cols)) + 3
     window = np.zeros((n, n), np.float32)
-    part = cover[rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1]
-    window[1:1 + part.shape[0], 1:1 + part.shape[1]] = part
+    part = cover[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    window[1 : 1 + part.shape[0], 1 : 1 + part.shape[1]] = part
     shape, x, y, r = name_shape(window)
     side = len(pixels)
-    return Found(NAMES[colour], shape, float(x + left) / side, float(y + top) / side, float(r) / side)
+    return Found(
+        NAMES[colour], shape, float(x + left) / side, float(y + top) / side, float(r) / side
+    )
 
 # %% ../../nbs/data/shapes.ipynb #c053
 def verify(image, caption):
-    """Does the picture fulfil the caption? {category: bool} for the categories that the caption says something about.
+    """Does the picture fulfil the caption? {category: bool} for the categories that the caption
+    says something about.
 
-    image: RGB PIL image, uint8 (H, W, 3) or float (3, H, W) in [-1, 1]; caption: of the shapes grammar.
-    All of them true means aligned: `all(verify(image, caption).values())`. `ValueError` for captions outside the grammar.
+    image: RGB PIL image, uint8 (H, W, 3) or float (3, H, W) in [-1, 1]; caption: of the shapes
+    grammar. All of them true means aligned: `all(verify(image, caption).values())`.
+    `ValueError` for captions outside the grammar.
     """
     claim = read_caption(caption)
     return judge(claim, *parse(image))
@@ -311,16 +485,35 @@ def judge(claim, background, found):
     "Compare a claim with what `parse` found."
     seen = {(f.colour, f.shape) for f in found}
     want = set(claim.objects)
-    verdict = {"background": background == claim.background, "counting": len(found) == len(claim.objects),
-               "colour": {c for c, _ in seen} == {c for c, _ in want}, "shape": {s for _, s in seen} == {s for _, s in want}}
-    if claim.size: verdict["size"] = bool(found) and all((f.r < .22) == (claim.size == "small") for f in found)
-    if len(want) > 1: verdict["binding"] = seen == want
-    if claim.relation: verdict["position"] = _in_relation(claim, found)
+    verdict = {
+        "background": background == claim.background,
+        "counting": len(found) == len(claim.objects),
+        "colour": {c for c, _ in seen} == {c for c, _ in want},
+        "shape": {s for _, s in seen} == {s for _, s in want},
+    }
+    if claim.size:
+        verdict["size"] = bool(found) and all(
+            (f.r < 0.22) == (claim.size == "small") for f in found
+        )
+    if len(want) > 1:
+        verdict["binding"] = seen == want
+    if claim.relation:
+        verdict["position"] = _in_relation(claim, found)
     return {k: verdict[k] for k in CATEGORIES if k in verdict}
 
+
 def _in_relation(claim, found):
-    "Is the first object where the caption puts it, seen from the second? At least a tenth of the side apart."
-    a, b = ([(f.x, f.y) for f in found if (f.colour, f.shape) == thing] for thing in claim.objects)
-    if not a or not b: return False
+    """Is the first object where the caption puts it, seen from the second? At least a tenth of
+    the side apart.
+    """
+    a, b = (
+        [(f.x, f.y) for f in found if (f.colour, f.shape) == thing] for thing in claim.objects
+    )
+    if not a or not b:
+        return False
     dx, dy = np.mean(a, 0) - np.mean(b, 0)
-    return bool({"left of": dx < -.1, "right of": dx > .1, "above": dy < -.1, "below": dy > .1}[claim.relation])
+    return bool(
+        {"left of": dx < -0.1, "right of": dx > 0.1, "above": dy < -0.1, "below": dy > 0.1}[
+            claim.relation
+        ]
+    )

@@ -15,72 +15,202 @@ from ..data.shapes import read_caption, verify
 
 # %% ../../nbs/measure/drawbench.ipynb #c007
 DRAWBENCH = {
-    "Colors": [(c, c) for c in ("one purple star on a white background", "one orange square on a black background", "a small green circle on a pink background",
-                               "a large yellow cross on a gray background")],
-    "Counting": [(c, c) for c in ("four yellow crosses on a black background", "three green triangles on a white background",
-                                 "two orange stars on a gray background", "four blue circles on a pink background")],
-    "Conflicting": [("a square that is not red but blue on a white background", "one blue square on a white background"),
-                    ("a star that should have been a circle, orange on a black background", "one orange star on a black background"),
-                    ("two circles, no, three circles, purple on a gray background", "three purple circles on a gray background"),
-                    ("not a large but a small green cross on a pink background", "a small green cross on a pink background")],
-    "DALL-E": [("a triangle. the triangle is red. the background is black.", "one red triangle on a black background"),
-               ("a circle. the circle is yellow. the background is gray.", "one yellow circle on a gray background"),
-               ("two stars. the stars are blue. the background is white.", "two blue stars on a white background"),
-               ("a cross. the cross is small. the cross is purple. the background is pink.", "a small purple cross on a pink background")],
-    "Descriptions": [("a figure with three corners and three sides, green, on a white background", "one green triangle on a white background"),
-                     ("a round thing without corners, as red as a tomato, on a gray background", "one red circle on a gray background"),
-                     ("a figure with four equal sides, the colour of the sky, on a black background", "one blue square on a black background"),
-                     ("a figure with five points, the colour of the sun, on a pink background", "one yellow star on a pink background")],
-    "Gary Marcus et al.": [("a red circle above a blue square on a white background",) * 2, ("a blue square above a red circle on a white background",) * 2,
-                           ("a red square above a blue circle on a white background",) * 2, ("a blue circle above a red square on a white background",) * 2],
-    "Misspellings": [("two bleu sqares on a whit background", "two blue squares on a white background"),
-                     ("thre gren tringles on a blak background", "three green triangles on a black background"),
-                     ("a smal purpel star on a gray backgrond", "a small purple star on a gray background"),
-                     ("four ornge circels on a pnk background", "four orange circles on a pink background")],
-    "Positional": [(c, c) for c in ("a red cross left of a green star on a pink background", "a yellow circle below a purple square on a white background",
-                                    "a blue triangle right of an orange cross on a black background", "a green square above a red star on a gray background")],
-    "Rare Words": [("one crimson pentagram on an ivory background", "one red star on a white background"),
-                   ("two violet discs on a jet background", "two purple circles on a black background"),
-                   ("one azure quadrilateral on an ashen background", "one blue square on a gray background"),
-                   ("three emerald trigons on a salmon background", "three green triangles on a pink background")],
-    "Reddit": [("can somebody please draw me three purple circles on a pink background, thanks", "three purple circles on a pink background"),
-               ("my kid wants one yellow star on a black background", "one yellow star on a black background"),
-               ("so, picture this: two green squares on a white background", "two green squares on a white background"),
-               ("a large orange triangle on a gray background, nothing else", "a large orange triangle on a gray background")],
-    "Text": [('the letter "O", filled with red, on a white background', "one red circle on a white background"),
-             ('a plus sign "+" in green on a black background', "one green cross on a black background"),
-             ('an asterisk "*" in yellow on a gray background', "one yellow star on a gray background"),
-             ('a blue bullet point on a pink background', "one blue circle on a pink background")],
+    "Colors": [
+        (c, c)
+        for c in (
+            "one purple star on a white background",
+            "one orange square on a black background",
+            "a small green circle on a pink background",
+            "a large yellow cross on a gray background",
+        )
+    ],
+    "Counting": [
+        (c, c)
+        for c in (
+            "four yellow crosses on a black background",
+            "three green triangles on a white background",
+            "two orange stars on a gray background",
+            "four blue circles on a pink background",
+        )
+    ],
+    "Conflicting": [
+        (
+            "a square that is not red but blue on a white background",
+            "one blue square on a white background",
+        ),
+        (
+            "a star that should have been a circle, orange on a black background",
+            "one orange star on a black background",
+        ),
+        (
+            "two circles, no, three circles, purple on a gray background",
+            "three purple circles on a gray background",
+        ),
+        (
+            "not a large but a small green cross on a pink background",
+            "a small green cross on a pink background",
+        ),
+    ],
+    "DALL-E": [
+        (
+            "a triangle. the triangle is red. the background is black.",
+            "one red triangle on a black background",
+        ),
+        (
+            "a circle. the circle is yellow. the background is gray.",
+            "one yellow circle on a gray background",
+        ),
+        (
+            "two stars. the stars are blue. the background is white.",
+            "two blue stars on a white background",
+        ),
+        (
+            "a cross. the cross is small. the cross is purple. the background is pink.",
+            "a small purple cross on a pink background",
+        ),
+    ],
+    "Descriptions": [
+        (
+            "a figure with three corners and three sides, green, on a white background",
+            "one green triangle on a white background",
+        ),
+        (
+            "a round thing without corners, as red as a tomato, on a gray background",
+            "one red circle on a gray background",
+        ),
+        (
+            "a figure with four equal sides, the colour of the sky, on a black background",
+            "one blue square on a black background",
+        ),
+        (
+            "a figure with five points, the colour of the sun, on a pink background",
+            "one yellow star on a pink background",
+        ),
+    ],
+    "Gary Marcus et al.": [
+        ("a red circle above a blue square on a white background",) * 2,
+        ("a blue square above a red circle on a white background",) * 2,
+        ("a red square above a blue circle on a white background",) * 2,
+        ("a blue circle above a red square on a white background",) * 2,
+    ],
+    "Misspellings": [
+        ("two bleu sqares on a whit background", "two blue squares on a white background"),
+        (
+            "thre gren tringles on a blak background",
+            "three green triangles on a black background",
+        ),
+        ("a smal purpel star on a gray backgrond", "a small purple star on a gray background"),
+        ("four ornge circels on a pnk background", "four orange circles on a pink background"),
+    ],
+    "Positional": [
+        (c, c)
+        for c in (
+            "a red cross left of a green star on a pink background",
+            "a yellow circle below a purple square on a white background",
+            "a blue triangle right of an orange cross on a black background",
+            "a green square above a red star on a gray background",
+        )
+    ],
+    "Rare Words": [
+        ("one crimson pentagram on an ivory background", "one red star on a white background"),
+        ("two violet discs on a jet background", "two purple circles on a black background"),
+        (
+            "one azure quadrilateral on an ashen background",
+            "one blue square on a gray background",
+        ),
+        (
+            "three emerald trigons on a salmon background",
+            "three green triangles on a pink background",
+        ),
+    ],
+    "Reddit": [
+        (
+            "can somebody please draw me three purple circles on a pink background, thanks",
+            "three purple circles on a pink background",
+        ),
+        (
+            "my kid wants one yellow star on a black background",
+            "one yellow star on a black background",
+        ),
+        (
+            "so, picture this: two green squares on a white background",
+            "two green squares on a white background",
+        ),
+        (
+            "a large orange triangle on a gray background, nothing else",
+            "a large orange triangle on a gray background",
+        ),
+    ],
+    "Text": [
+        (
+            'the letter "O", filled with red, on a white background',
+            "one red circle on a white background",
+        ),
+        (
+            'a plus sign "+" in green on a black background',
+            "one green cross on a black background",
+        ),
+        (
+            'an asterisk "*" in yellow on a gray background',
+            "one yellow star on a gray background",
+        ),
+        ("a blue bullet point on a pink background", "one blue circle on a pink background"),
+    ],
 }
 
 # %% ../../nbs/measure/drawbench.ipynb #c009
 @dataclass(frozen=True)
 class Judged:
-    """One picture of the examination: its category, what was asked, the caption it must fulfil, and whether it does."""
+    """One picture of the examination: its category, what was asked, the caption it must fulfil,
+    and whether it does.
+    """
+
     category: str
     prompt: str
     caption: str
     passed: bool
 
 
-def drawbench(draw: Callable[[list[str]], Tensor], categories: list[str] | None = None, n: int = 1, batch: int = 16) -> list[Judged]:
-    """Let a model draw DrawBench's prompts, n pictures each, and judge every picture. draw: prompts -> pictures (B, 3, H, W) in [-1, 1].
+def drawbench(
+    draw: Callable[[list[str]], Tensor],
+    categories: list[str] | None = None,
+    n: int = 1,
+    batch: int = 16,
+) -> list[Judged]:
+    """Let a model draw DrawBench's prompts, n pictures each, and judge every picture. draw:
+    prompts -> pictures (B, 3, H, W) in [-1, 1].
 
     Raises ValueError for an unknown category. For the shares by category, see `shares`.
     """
     categories = list(DRAWBENCH) if categories is None else list(categories)
-    if unknown := [c for c in categories if c not in DRAWBENCH]: raise ValueError(f"unknown category {unknown[0]!r}; choose from {', '.join(DRAWBENCH)}")
-    if n < 1: raise ValueError(f"n is the number of pictures a prompt and must be at least 1, got {n}")
-    asked = [(c, prompt, caption) for c in categories for prompt, caption in DRAWBENCH[c] for _ in range(n)]
+    if unknown := [c for c in categories if c not in DRAWBENCH]:
+        raise ValueError(f"unknown category {unknown[0]!r}; choose from {', '.join(DRAWBENCH)}")
+    if n < 1:
+        raise ValueError(
+            f"n is the number of pictures a prompt and must be at least 1, got {n}"
+        )
+    asked = [
+        (c, prompt, caption)
+        for c in categories
+        for prompt, caption in DRAWBENCH[c]
+        for _ in range(n)
+    ]
     judged = []
     for i in range(0, len(asked), batch):
-        part = asked[i:i + batch]
-        for picture, (c, prompt, caption) in zip(draw([p for _, p, _ in part]), part, strict=True):
+        part = asked[i : i + batch]
+        for picture, (c, prompt, caption) in zip(
+            draw([p for _, p, _ in part]), part, strict=True
+        ):
             judged.append(Judged(c, prompt, caption, all(verify(picture, caption).values())))
     return judged
 
 
 def shares(judged: list[Judged]) -> dict[str, float]:
-    """{category: share of the pictures that passed}, in the order of the examination, and "all": the mean over pictures."""
-    found = {c: [j.passed for j in judged if j.category == c] for c in dict.fromkeys(j.category for j in judged)} | {"all": [j.passed for j in judged]}
+    """{category: share of the pictures that passed}, in the order of the examination, and
+    "all": the mean over pictures.
+    """
+    found = {
+        c: [j.passed for j in judged if j.category == c]
+        for c in dict.fromkeys(j.category for j in judged)
+    } | {"all": [j.passed for j in judged]}
     return {c: sum(v) / len(v) for c, v in found.items()}

@@ -20,10 +20,12 @@ from pathlib import Path
 # %% ../../nbs/measure/evaluation.ipynb #c004
 @dataclass(frozen=True)
 class System:
-    """A system of the course: the module and class that hold it, the name of its shipped weights, the number of its reading, one sentence.
+    """A system of the course: the module and class that hold it, the name of its shipped
+    weights, the number of its reading, one sentence.
 
     draws: False for what is trained and measured like the others but makes no pictures (CLIP).
     """
+
     module: str
     class_name: str
     weights: str
@@ -37,243 +39,587 @@ class System:
 
 
 SYSTEMS = {
-    "pixel": System("t2i_course.guidance", "PixelDiffusion", "pixel-small", 3, "diffusion on pixels with classifier-free guidance"),
-    "clip": System("t2i_course.clip", "CLIP", "clip-small", 4, "a judge of pictures and captions, for reranking", draws=False),
-    "dalle": System("t2i_course.dalle", "DALLE", "dalle-small", 5, "pictures as words: a discrete autoencoder and a transformer"),
-    "glide": System("t2i_course.glide", "GLIDE", "glide-small", 6, "diffusion in two sizes, editing, CLIP guidance"),
-    "ldm": System("t2i_course.ldm", "LatentDiffusion", "ldm-small", 7, "diffusion in the latent of an autoencoder"),
-    "unclip": System("t2i_course.unclip", "UnCLIP", "unclip-small", 8, "a prior makes CLIP's picture embedding, a decoder paints it"),
-    "imagen": System("t2i_course.imagen", "Imagen", "imagen-small", 9, "a frozen language model reads, a cascade draws"),
+    "pixel": System(
+        "t2i_course.guidance",
+        "PixelDiffusion",
+        "pixel-small",
+        3,
+        "diffusion on pixels with classifier-free guidance",
+    ),
+    "clip": System(
+        "t2i_course.clip",
+        "CLIP",
+        "clip-small",
+        4,
+        "a judge of pictures and captions, for reranking",
+        draws=False,
+    ),
+    "dalle": System(
+        "t2i_course.dalle",
+        "DALLE",
+        "dalle-small",
+        5,
+        "pictures as words: a discrete autoencoder and a transformer",
+    ),
+    "glide": System(
+        "t2i_course.glide",
+        "GLIDE",
+        "glide-small",
+        6,
+        "diffusion in two sizes, editing, CLIP guidance",
+    ),
+    "ldm": System(
+        "t2i_course.ldm",
+        "LatentDiffusion",
+        "ldm-small",
+        7,
+        "diffusion in the latent of an autoencoder",
+    ),
+    "unclip": System(
+        "t2i_course.unclip",
+        "UnCLIP",
+        "unclip-small",
+        8,
+        "a prior makes CLIP's picture embedding, a decoder paints it",
+    ),
+    "imagen": System(
+        "t2i_course.imagen",
+        "Imagen",
+        "imagen-small",
+        9,
+        "a frozen language model reads, a cascade draws",
+    ),
 }
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights" if "__file__" in globals() else Path("../../t2i_course/weights").resolve()
+WEIGHTS = (
+    Path(__file__).resolve().parents[1] / "weights"
+    if "__file__" in globals()
+    else Path("../../t2i_course/weights").resolve()
+)
 
 # %% ../../nbs/measure/evaluation.ipynb #c006
 def find_system(name: str | Path) -> tuple[System, Path]:
-    """A name ("pixel"), a shipped model ("pixel-small") or a folder -> (its System, the folder of its weights, which may not exist yet).
+    """A name ("pixel"), a shipped model ("pixel-small") or a folder -> (its System, the folder
+    of its weights, which may not exist yet).
 
     Raises ValueError with the nearest name for an unknown one.
     """
     from difflib import get_close_matches
+
     name, by_weights = str(name), {s.weights: s for s in SYSTEMS.values()}
-    if name in SYSTEMS: return SYSTEMS[name], WEIGHTS / SYSTEMS[name].weights
-    if name in by_weights: return by_weights[name], WEIGHTS / name
+    if name in SYSTEMS:
+        return SYSTEMS[name], WEIGHTS / SYSTEMS[name].weights
+    if name in by_weights:
+        return by_weights[name], WEIGHTS / name
     if (Path(name) / "config.json").is_file():
         kind = read_card(name, "config.json").get("system")
         for system in SYSTEMS.values():
-            if system.class_name == kind: return system, Path(name)
-        raise ValueError(f"{name} holds a {kind!r}, which this version of the course does not know; known are {', '.join(SYSTEMS)}")
-    if Path(name).is_dir(): raise ValueError(f"{name} is a folder without config.json, so no trained system; give the folder that t2i train wrote its model to")
+            if system.class_name == kind:
+                return system, Path(name)
+        raise ValueError(
+            f"{name} holds a {kind!r}, which this version of the course does not know; known"
+            f" are {', '.join(SYSTEMS)}"
+        )
+    if Path(name).is_dir():
+        raise ValueError(
+            f"{name} is a folder without config.json, so no trained system; give the folder"
+            " that t2i train wrote its model to"
+        )
     near = get_close_matches(name, [*SYSTEMS, *by_weights], 1, 0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(SYSTEMS)}."
     raise ValueError(f"unknown system {name!r}; {hint} A folder of a trained system works too")
 
 # %% ../../nbs/measure/evaluation.ipynb #c007
 def read_card(folder: str | Path, file: str = "card.json") -> dict:
-    """The model card in a folder as a dict; {} where there is none. Raises ValueError where it is damaged."""
+    """The model card in a folder as a dict; {} where there is none.
+
+    Raises ValueError where it is damaged.
+    """
     path = Path(folder) / file
-    try: return json.loads(path.read_text(encoding="utf8")) if path.is_file() else {}
-    except (OSError, ValueError) as e: raise ValueError(f"{path} cannot be read as JSON ({e}); restore it or write it again with t2i evaluate") from None
+    try:
+        return json.loads(path.read_text(encoding="utf8")) if path.is_file() else {}
+    except (OSError, ValueError) as e:
+        raise ValueError(
+            f"{path} cannot be read as JSON ({e}); restore it or write it again with t2i"
+            " evaluate"
+        ) from None
 
 # %% ../../nbs/measure/evaluation.ipynb #c009
 def load_system(name: str | Path, device: str = "cpu"):
-    """A trained system, ready to draw, by name or folder. Raises ValueError for an unknown name or where no weights are there yet."""
+    """A trained system, ready to draw, by name or folder.
+
+    Raises ValueError for an unknown name or where no weights are there yet.
+    """
     system, folder = find_system(name)
-    if not (folder / "config.json").is_file(): raise ValueError(f"{system.weights} is not shipped with this version; train it with: t2i train {next(k for k, s in SYSTEMS.items() if s is system)} --preset cpu")
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{system.weights} is not shipped with this version; train it with: t2i train"
+            f" {next(k for k, s in SYSTEMS.items() if s is system)} --preset cpu"
+        )
     return system.load_class().from_pretrained(folder, device)
 
 # %% ../../nbs/measure/evaluation.ipynb #c011
 def digest_of(folder: Path) -> str:
     """The sha256 of a model's weights, as its card keeps it."""
     import hashlib
+
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 # %% ../../nbs/measure/evaluation.ipynb #c015
 def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval for a share of `right` out of `n` (95% for z = 1.96; Wilson 1927). Returns (low, high), both in [0, 1]."""
-    if not 0 <= right <= n or n < 1: raise ValueError(f"{right} right out of {n} is no share; n must be at least 1 and at least as many as are right")
+    """Wilson's interval for a share of `right` out of `n` (95% for z = 1.96; Wilson 1927).
+
+    Returns (low, high), both in [0, 1].
+    """
+    if not 0 <= right <= n or n < 1:
+        raise ValueError(
+            f"{right} right out of {n} is no share; n must be at least 1 and at least as many"
+            " as are right"
+        )
     p, centre = right / n, right / n + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
+    return max(0.0, (centre - half) / (1 + z * z / n)), min(
+        1.0, (centre + half) / (1 + z * z / n)
+    )
 
 # %% ../../nbs/measure/evaluation.ipynb #c020
 def held_out_captions(n: int, seed: int = 0) -> list[str]:
-    """n captions of shapes that no training set holds, drawn as the training set's are; the same seed gives the same captions."""
+    """n captions of shapes that no training set holds, drawn as the training set's are; the
+    same seed gives the same captions.
+    """
     from t2i_course.data.shapes import sample_shapes
+
     return sample_shapes(n, 16, seed, "test")[1]
 
 # %% ../../nbs/measure/evaluation.ipynb #c021
 def held_out_emoji(n: int, seed: int = 0, split: str = "pair") -> list[dict]:
-    """n held-out emoji as dicts with `caption`, `style`, `concept` and `index` (in its style), no thing twice.
+    """n held-out emoji as dicts with `caption`, `style`, `concept` and `index` (in its style),
+    no thing twice.
 
-    split "pair": the thing is known from another style; "concept": never seen at all. Variants of skin tone and gender are left out.
+    split "pair": the thing is known from another style; "concept": never seen at all. Variants
+    of skin tone and gender are left out.
     """
     import random
     from t2i_course.data.emoji import STYLES, family, records
-    rows = [(family(r["hexcode"]), dict(caption=f"{r['label']}, {style} style", style=style, concept=r["concept"], index=i))
-            for style in STYLES for i, r in enumerate(records(style)) if r["split"] == split and r["label"] == r["concept"]]
+
+    rows = [
+        (
+            family(r["hexcode"]),
+            dict(
+                caption=f"{r['label']}, {style} style",
+                style=style,
+                concept=r["concept"],
+                index=i,
+            ),
+        )
+        for style in STYLES
+        for i, r in enumerate(records(style))
+        if r["split"] == split and r["label"] == r["concept"]
+    ]
     random.Random(seed).shuffle(rows)
     unique = list(dict(rows).values())
-    if not 1 <= n <= len(unique): raise ValueError(f"the split {split!r} holds {len(unique)} things, so n must lie between 1 and {len(unique)}, got {n}")
+    if not 1 <= n <= len(unique):
+        raise ValueError(
+            f"the split {split!r} holds {len(unique)} things, so n must lie between 1 and"
+            f" {len(unique)}, got {n}"
+        )
     return unique[:n]
 
 # %% ../../nbs/measure/evaluation.ipynb #c025
 def tally(verdicts: list[dict[str, bool]]) -> dict:
-    """What `verify` said of many pictures, summed up: all_true, its 95% interval, n, and for each category its share and count."""
-    right, names = sum(all(v.values()) for v in verdicts), sorted({k for v in verdicts for k in v})
+    """What `verify` said of many pictures, summed up: all_true, its 95% interval, n, and for
+    each category its share and count.
+    """
+    right, names = sum(all(v.values()) for v in verdicts), sorted(
+        {k for v in verdicts for k in v}
+    )
     shares = {}
     for name in names:
         said = [v[name] for v in verdicts if name in v]
         shares[name] = {"share": round(sum(said) / len(said), 4), "n": len(said)}
-    return {"all_true": round(right / len(verdicts), 4), "interval": [round(p, 4) for p in wilson(right, len(verdicts))],
-            "n": len(verdicts), "categories": shares}
+    return {
+        "all_true": round(right / len(verdicts), 4),
+        "interval": [round(p, 4) for p in wilson(right, len(verdicts))],
+        "n": len(verdicts),
+        "categories": shares,
+    }
 
 # %% ../../nbs/measure/evaluation.ipynb #c027
 def best_of(images, captions: list[str], keep: int = 1, judge=None):
-    """The candidates nearest to their caption, as CLIP sees it: their indices (P * keep,) int64, the best of each caption first.
+    """The candidates nearest to their caption, as CLIP sees it: their indices (P * keep,)
+    int64, the best of each caption first.
 
-    images: (P * N, 3, H, W) in [-1, 1], N candidates for each of the P captions, one caption's after the other's. judge: a CLIP (default: the shipped
-    one), shown the pictures at its own size. Raises ValueError where `keep` is not 1 .. N.
+    images: (P * N, 3, H, W) in [-1, 1], N candidates for each of the P captions, one caption's
+    after the other's. judge: a CLIP (default: the shipped one), shown the pictures at its own
+    size. Raises ValueError where `keep` is not 1 .. N.
     """
     import torch
     from torch.nn.functional import adaptive_avg_pool2d
+
     n = len(images) // max(1, len(captions))
-    if n * len(captions) != len(images) or not 1 <= keep <= n: raise ValueError(f"{len(images)} pictures for {len(captions)} captions: there must be equally many for each, and {keep} of them to keep")
+    if n * len(captions) != len(images) or not 1 <= keep <= n:
+        raise ValueError(
+            f"{len(images)} pictures for {len(captions)} captions: there must be equally many"
+            f" for each, and {keep} of them to keep"
+        )
     judge = judge or load_system("clip-small")
     with torch.no_grad():
         seen = adaptive_avg_pool2d(images.float().clamp(-1, 1), judge.image_size)
-        likings = [judge.similarity(part, caption) for part, caption in zip(seen.split(n), captions)]
-    return torch.cat([i * n + liking.topk(keep).indices.cpu() for i, liking in enumerate(likings)])
+        likings = [
+            judge.similarity(part, caption) for part, caption in zip(seen.split(n), captions)
+        ]
+    return torch.cat(
+        [i * n + liking.topk(keep).indices.cpu() for i, liking in enumerate(likings)]
+    )
 
 # %% ../../nbs/measure/evaluation.ipynb #c028
 def used(system, **options) -> dict:
-    """The options of drawing that hold: those given, and for each that is None the system's own, where it has one."""
-    return {name: getattr(system, name, None) if value is None else value for name, value in options.items()}
+    """The options of drawing that hold: those given, and for each that is None the system's
+    own, where it has one.
+    """
+    return {
+        name: getattr(system, name, None) if value is None else value
+        for name, value in options.items()
+    }
 
 
-def alignment(system, captions: list[str], *, n: int = 1, guidance: float | None = None, num_steps: int | None = None, seed: int = 0,
-              sampler: str | None = None, batch: int = 32, rerank: int | None = None, judge=None, progress: bool = True) -> dict:
-    """How often a system's pictures of shapes captions are true in every claim (higher is better; 1 is perfect).
+def alignment(
+    system,
+    captions: list[str],
+    *,
+    n: int = 1,
+    guidance: float | None = None,
+    num_steps: int | None = None,
+    seed: int = 0,
+    sampler: str | None = None,
+    batch: int = 32,
+    rerank: int | None = None,
+    judge=None,
+    progress: bool = True,
+) -> dict:
+    """How often a system's pictures of shapes captions are true in every claim (higher is
+    better; 1 is perfect).
 
-    system: a TextToImage; captions: of the shapes grammar; n: pictures a caption; rerank: draw so many candidates a caption, and count the n that `best_of`
-    chooses. Picture batch b is drawn with seed `seed + b`, so the result depends on `batch` a little. Returns `tally`'s dict with the settings.
-    Raises ValueError for captions that cannot be checked.
+    system: a TextToImage; captions: of the shapes grammar; n: pictures a caption; rerank: draw
+    so many candidates a caption, and count the n that `best_of` chooses. Picture batch b is
+    drawn with seed `seed + b`, so the result depends on `batch` a little. Returns `tally`'s
+    dict with the settings. Raises ValueError for captions that cannot be checked.
     """
     from tqdm.auto import tqdm
     from t2i_course.data.shapes import read_caption, verify
-    for c in captions: read_caption(c)
-    if not captions or n < 1: raise ValueError("there are no captions to draw; ask for at least one")
-    if rerank: judge = judge or load_system("clip-small")
-    else: captions = [c for c in captions for _ in range(n)]
-    verdicts, more, together = [], {} if sampler is None else {"sampler": sampler}, max(1, batch // (rerank or 1))
-    with tqdm(total=len(captions), desc="drawing and checking", unit="caption" if rerank else "picture", disable=not progress) as bar:
+
+    for c in captions:
+        read_caption(c)
+    if not captions or n < 1:
+        raise ValueError("there are no captions to draw; ask for at least one")
+    if rerank:
+        judge = judge or load_system("clip-small")
+    else:
+        captions = [c for c in captions for _ in range(n)]
+    verdicts, more, together = (
+        [],
+        {} if sampler is None else {"sampler": sampler},
+        max(1, batch // (rerank or 1)),
+    )
+    with tqdm(
+        total=len(captions),
+        desc="drawing and checking",
+        unit="caption" if rerank else "picture",
+        disable=not progress,
+    ) as bar:
         for b, first in enumerate(range(0, len(captions), together)):
-            part = captions[first:first + together]
-            for step in system.steps(part, n=rerank or 1, guidance=guidance, num_steps=num_steps, seed=seed + b, **more): pass
+            part = captions[first : first + together]
+            for step in system.steps(
+                part,
+                n=rerank or 1,
+                guidance=guidance,
+                num_steps=num_steps,
+                seed=seed + b,
+                **more,
+            ):
+                pass
             bar.update(len(part))
             pictures = step.x.clamp(-1, 1).float().cpu()
-            if rerank: pictures, part = pictures[best_of(pictures, part, n, judge)], [c for c in part for _ in range(n)]
+            if rerank:
+                pictures, part = pictures[best_of(pictures, part, n, judge)], [
+                    c for c in part for _ in range(n)
+                ]
             verdicts += [verify(x, c) for x, c in zip(pictures, part)]
-            bar.set_postfix(aligned=f"{sum(all(v.values()) for v in verdicts) / len(verdicts):.2f}")
-    return tally(verdicts) | ({"rerank": rerank} if rerank else {}) | used(system, guidance=guidance, num_steps=num_steps, sampler=sampler) | {"seed": seed}
+            bar.set_postfix(
+                aligned=f"{sum(all(v.values()) for v in verdicts) / len(verdicts):.2f}"
+            )
+    return (
+        tally(verdicts)
+        | ({"rerank": rerank} if rerank else {})
+        | used(system, guidance=guidance, num_steps=num_steps, sampler=sampler)
+        | {"seed": seed}
+    )
 
 # %% ../../nbs/measure/evaluation.ipynb #c037
-def speed(system, pictures: int = 4, num_steps: int | None = None, repeats: int = 3, guidance: float | None = None) -> dict:
-    """Seconds to draw `pictures` pictures, warm: the median of `repeats` runs after one that does not count."""
+def speed(
+    system,
+    pictures: int = 4,
+    num_steps: int | None = None,
+    repeats: int = 3,
+    guidance: float | None = None,
+) -> dict:
+    """Seconds to draw `pictures` pictures, warm: the median of `repeats` runs after one that
+    does not count.
+    """
     import torch
+
     prompts = ["two red circles on a white background"] * pictures
+
     def run():
         start = time.perf_counter()
-        for step in system.steps(prompts, guidance=guidance, num_steps=num_steps): pass
+        for step in system.steps(prompts, guidance=guidance, num_steps=num_steps):
+            pass
         step.x.sum().item()
         return time.perf_counter() - start
+
     times = sorted([run() for _ in range(repeats + 1)][1:])
-    return {"seconds": round(times[len(times) // 2], 3), "pictures": pictures, **used(system, num_steps=num_steps), "machine": machine(system.device)}
+    return {
+        "seconds": round(times[len(times) // 2], 3),
+        "pictures": pictures,
+        **used(system, num_steps=num_steps),
+        "machine": machine(system.device),
+    }
 
 # %% ../../nbs/measure/evaluation.ipynb #c038
 def machine(device="cpu") -> str:
     """The kind of machine in words: "2 CPU cores, 1 thread" or the GPU's name."""
     import os, torch
-    if torch.device(device).type == "cuda": return torch.cuda.get_device_name(device)
-    if torch.device(device).type == "mps": return "Apple GPU"
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if torch.device(device).type == "mps":
+        return "Apple GPU"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} CPU core{'s' * (cores > 1)}" + (f", {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}" if torch.get_num_threads() != cores else "")
+    return f"{cores} CPU core{'s' * (cores > 1)}" + (
+        f", {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
+        if torch.get_num_threads() != cores
+        else ""
+    )
 
 # %% ../../nbs/measure/evaluation.ipynb #c039
 def pick_device(wish: str | None) -> str:
-    """"cpu", "cuda" or "mps": what was asked for, or the fastest there is. Raises ValueError where it is missing."""
+    """"cpu", "cuda" or "mps": what was asked for, or the fastest there is.
+
+    Raises ValueError where it is missing.
+    """
     import torch
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if wish is None: return next(d for d in ("cuda", "mps", "cpu") if there[d])
-    if not there[wish]: raise ValueError(f"there is no {wish} device here: PyTorch {torch.__version__} sees {', '.join(d for d in there if there[d])}; leave --device out, or run t2i doctor")
+
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if wish is None:
+        return next(d for d in ("cuda", "mps", "cpu") if there[d])
+    if not there[wish]:
+        raise ValueError(
+            f"there is no {wish} device here: PyTorch {torch.__version__} sees"
+            f" {', '.join(d for d in there if there[d])}; leave --device out, or run t2i doctor"
+        )
     return wish
 
 # %% ../../nbs/measure/evaluation.ipynb #c044
-LICENCE = ("Weights: Apache-2.0. Trained on rendered emoji of Noto Emoji (Apache-2.0, Google), Twemoji (CC-BY-4.0, Twitter and contributors) and "
-           "Fluent Emoji (MIT, Microsoft), and on shapes drawn by this package; see ATTRIBUTION.md beside the emoji archive.")
+LICENCE = (
+    "Weights: Apache-2.0. Trained on rendered emoji of Noto Emoji (Apache-2.0, Google), Twemoji"
+    " (CC-BY-4.0, Twitter and contributors) and Fluent Emoji (MIT, Microsoft), and on shapes"
+    " drawn by this package; see ATTRIBUTION.md beside the emoji archive."
+)
+
 
 def record_of(history: list[dict], recipe: dict, **about) -> dict:
-    """A training run in short: `about` (preset, trained_on, machine, ...) and what follows from its history, as `train` returned it."""
+    """A training run in short: `about` (preset, trained_on, machine, ...) and what follows from
+    its history, as `train` returned it.
+    """
     steps, before, minutes = history[-1]["step"] if history else 0, 0, 0.0
     for h in history:
         minutes += (h["step"] - before) * recipe["batch_size"] / h["images_per_second"] / 60
         before = h["step"]
-    return about | {"recipe": recipe, "steps": steps, "images_seen": steps * recipe["batch_size"], "minutes": round(minutes, 1),
-                    "loss": history[-1]["loss"] if history else None, "date": date.today().isoformat()}
+    return about | {
+        "recipe": recipe,
+        "steps": steps,
+        "images_seen": steps * recipe["batch_size"],
+        "minutes": round(minutes, 1),
+        "loss": history[-1]["loss"] if history else None,
+        "date": date.today().isoformat(),
+    }
 
 
 def card(system, name: str, runs: dict[str, dict]) -> dict:
-    """The model card of a freshly trained system, without scores. runs: what `record_of` says of each of its stages.
+    """The model card of a freshly trained system, without scores. runs: what `record_of` says
+    of each of its stages.
 
-    One network's run is part of the card itself; several stand under "stages", with the sum of their minutes above them.
+    One network's run is part of the card itself; several stand under "stages", with the sum of
+    their minutes above them.
     """
-    reading = next((s.reading for s in SYSTEMS.values() if s.class_name == type(system).__name__), None)
-    whole = runs["model"] if list(runs) == ["model"] else {"minutes": round(sum(r["minutes"] for r in runs.values()), 1),
-                                                          "machine": "; ".join(dict.fromkeys(r["machine"] for r in runs.values())), "stages": runs}
-    return {"name": name, "system": type(system).__name__, "reading": reading, "parameters": sum(p.numel() for p in system.parameters()),
-            "image_size": system.image_size, **whole, "licence": LICENCE, "scores": {}}
+    reading = next(
+        (s.reading for s in SYSTEMS.values() if s.class_name == type(system).__name__), None
+    )
+    whole = (
+        runs["model"]
+        if list(runs) == ["model"]
+        else {
+            "minutes": round(sum(r["minutes"] for r in runs.values()), 1),
+            "machine": "; ".join(dict.fromkeys(r["machine"] for r in runs.values())),
+            "stages": runs,
+        }
+    )
+    return {
+        "name": name,
+        "system": type(system).__name__,
+        "reading": reading,
+        "parameters": sum(p.numel() for p in system.parameters()),
+        "image_size": system.image_size,
+        **whole,
+        "licence": LICENCE,
+        "scores": {},
+    }
 
 # %% ../../nbs/measure/evaluation.ipynb #c050
-def score(system, card: dict, captions: int = 200, guidance: tuple[float, ...] = (), num_steps: int | None = None, seed: int = 0,
-          sampler: str | None = None, batch: int = 32, rerank: int | None = None, judge=None, progress: bool = True) -> dict:
-    """The card with its shapes alignment measured on held-out captions, at the best of the guidance scales given. Returns a new card.
+def score(
+    system,
+    card: dict,
+    captions: int = 200,
+    guidance: tuple[float, ...] = (),
+    num_steps: int | None = None,
+    seed: int = 0,
+    sampler: str | None = None,
+    batch: int = 32,
+    rerank: int | None = None,
+    judge=None,
+    progress: bool = True,
+) -> dict:
+    """The card with its shapes alignment measured on held-out captions, at the best of the
+    guidance scales given. Returns a new card.
 
-    The score goes under "shapes"; with `rerank` (see `alignment`) under "reranked", so that both can stand on a card.
+    The score goes under "shapes"; with `rerank` (see `alignment`) under "reranked", so that
+    both can stand on a card.
     """
     scales = tuple(guidance) or (getattr(system, "guidance", None),)
     texts = held_out_captions(captions, seed)
-    runs = [alignment(system, texts, guidance=s, num_steps=num_steps, seed=seed, sampler=sampler, batch=batch,
-                      rerank=rerank, judge=judge, progress=progress) for s in scales]
+    runs = [
+        alignment(
+            system,
+            texts,
+            guidance=s,
+            num_steps=num_steps,
+            seed=seed,
+            sampler=sampler,
+            batch=batch,
+            rerank=rerank,
+            judge=judge,
+            progress=progress,
+        )
+        for s in scales
+    ]
     best = max(runs, key=lambda r: r["all_true"])
-    curve = [{"guidance": r["guidance"], "all_true": r["all_true"], "interval": r["interval"]} for r in runs]
-    options = [f"--captions {captions}", *([f"--guidance {' '.join(f'{s:g}' for s in scales)}"] if guidance else []), *([f"--steps {num_steps}"] if num_steps else [])]
-    options += [f"--seed {seed}", *([f"--sampler {sampler}"] if sampler else []), *([f"--rerank {rerank}"] if rerank else [])]
+    curve = [
+        {"guidance": r["guidance"], "all_true": r["all_true"], "interval": r["interval"]}
+        for r in runs
+    ]
+    options = [
+        f"--captions {captions}",
+        *([f"--guidance {' '.join(f'{s:g}' for s in scales)}"] if guidance else []),
+        *([f"--steps {num_steps}"] if num_steps else []),
+    ]
+    options += [
+        f"--seed {seed}",
+        *([f"--sampler {sampler}"] if sampler else []),
+        *([f"--rerank {rerank}"] if rerank else []),
+    ]
     command = f"t2i evaluate {card.get('name', 'FOLDER')} {' '.join(options)}"
-    return card | {"scores": card.get("scores", {}) | {"reranked" if rerank else "shapes": best | {"by_guidance": curve, "command": command, "date": date.today().isoformat()}}}
+    return card | {
+        "scores": (
+            card.get("scores", {})
+            | {
+                "reranked" if rerank else "shapes": (
+                    best | {
+                        "by_guidance": curve,
+                        "command": command,
+                        "date": date.today().isoformat(),
+                    }
+                )
+            }
+        )
+    }
 
 # %% ../../nbs/measure/evaluation.ipynb #c052
 def score_table(card: dict, which: str = "shapes") -> str:
-    """The shapes score of a card, or with "reranked" the one of chosen pictures, as a few lines of text."""
+    """The shapes score of a card, or with "reranked" the one of chosen pictures, as a few lines
+    of text.
+    """
     s = card["scores"][which]
     at = lambda r: "" if r["guidance"] is None else f"guidance {r['guidance']:<5g} "
-    lines = [f"{at(r)}all true {r['all_true']:.3f}   95% interval {r['interval'][0]:.3f} to {r['interval'][1]:.3f}" for r in s["by_guidance"]]
-    how = [*([f"at guidance {s['guidance']:g}"] if s["guidance"] is not None else []), *([f"{s['num_steps']} steps"] if s["num_steps"] else []),
-           *([f"the best of {s['rerank']}"] if "rerank" in s else []), f"{s['n']} held-out captions:"]
-    return "\n".join([*lines, f"by category, {', '.join(how)}", *(f"  {name:<11}{c['share']:.3f}  of {c['n']}" for name, c in s["categories"].items())])
+    lines = [
+        f"{at(r)}all true {r['all_true']:.3f}   95% interval {r['interval'][0]:.3f} to"
+        f" {r['interval'][1]:.3f}"
+        for r in s["by_guidance"]
+    ]
+    how = [
+        *([f"at guidance {s['guidance']:g}"] if s["guidance"] is not None else []),
+        *([f"{s['num_steps']} steps"] if s["num_steps"] else []),
+        *([f"the best of {s['rerank']}"] if "rerank" in s else []),
+        f"{s['n']} held-out captions:",
+    ]
+    return "\n".join(
+        [
+            *lines,
+            f"by category, {', '.join(how)}",
+            *(
+                f"  {name:<11}{c['share']:.3f}  of {c['n']}"
+                for name, c in s["categories"].items()
+            ),
+        ]
+    )
 
 # %% ../../nbs/measure/evaluation.ipynb #c055
-def recheck(system, card: dict, captions: int = 48, seed: int = 1, progress: bool = False) -> dict:
-    """Measure a card's shapes alignment again on fresh held-out captions. Returns alignment's dict with `agrees` and the card's share."""
+def recheck(
+    system, card: dict, captions: int = 48, seed: int = 1, progress: bool = False
+) -> dict:
+    """Measure a card's shapes alignment again on fresh held-out captions.
+
+    Returns alignment's dict with `agrees` and the card's share.
+    """
     claim = card.get("scores", {}).get("shapes")
-    if claim is None: raise ValueError(f"the card of {card.get('name', 'this model')} has no shapes score; write one with: t2i evaluate FOLDER")
-    again = alignment(system, held_out_captions(captions, seed), guidance=claim["guidance"], num_steps=claim["num_steps"], seed=seed,
-                      sampler=claim["sampler"], progress=progress)
-    p = (again["all_true"] * again["n"] + claim["all_true"] * claim["n"] + 1) / (again["n"] + claim["n"] + 2)
+    if claim is None:
+        raise ValueError(
+            f"the card of {card.get('name', 'this model')} has no shapes score; write one with:"
+            " t2i evaluate FOLDER"
+        )
+    again = alignment(
+        system,
+        held_out_captions(captions, seed),
+        guidance=claim["guidance"],
+        num_steps=claim["num_steps"],
+        seed=seed,
+        sampler=claim["sampler"],
+        progress=progress,
+    )
+    p = (again["all_true"] * again["n"] + claim["all_true"] * claim["n"] + 1) / (
+        again["n"] + claim["n"] + 2
+    )
     gap = 3.29 * math.sqrt(p * (1 - p) * (1 / again["n"] + 1 / claim["n"]))
-    return again | {"card": claim["all_true"], "agrees": abs(again["all_true"] - claim["all_true"]) <= gap}
+    return again | {
+        "card": claim["all_true"],
+        "agrees": abs(again["all_true"] - claim["all_true"]) <= gap,
+    }
 
 # %% ../../nbs/measure/evaluation.ipynb #c058
-def emoji_sheet(system, n: int = 24, seed: int = 0, guidance: float | None = None, num_steps: int | None = None, real: bool = True, cols: int = 4, progress: bool = True):
-    """A contact sheet (PIL) of n held-out (thing, style) pairs: the system's drawing left, the real emoji right, the caption below.
+def emoji_sheet(
+    system,
+    n: int = 24,
+    seed: int = 0,
+    guidance: float | None = None,
+    num_steps: int | None = None,
+    real: bool = True,
+    cols: int = 4,
+    progress: bool = True,
+):
+    """A contact sheet (PIL) of n held-out (thing, style) pairs: the system's drawing left, the
+    real emoji right, the caption below.
 
     With real=False, or where emoji cannot be rendered (no resvg-py), only the drawings.
     """
@@ -281,11 +627,20 @@ def emoji_sheet(system, n: int = 24, seed: int = 0, guidance: float | None = Non
     from PIL import Image, ImageDraw, ImageFont
     from tqdm.auto import tqdm
     from t2i_course.system import to_pil
+
     pairs, drawn = held_out_emoji(n, seed), []
     for b in tqdm(range(0, n, 32), desc="drawing emoji", disable=not progress):
-        for step in system.steps([p["caption"] for p in pairs[b:b + 32]], guidance=guidance, num_steps=num_steps, seed=seed + b): pass
+        for step in system.steps(
+            [p["caption"] for p in pairs[b : b + 32]],
+            guidance=guidance,
+            num_steps=num_steps,
+            seed=seed + b,
+        ):
+            pass
         drawn += [to_pil(x) for x in step.x]
-    truth = [to_pil(x) for x in real_emoji(pairs, progress, system.image_size)] if real else None
+    truth = (
+        [to_pil(x) for x in real_emoji(pairs, progress, system.image_size)] if real else None
+    )
     side, font = 96, ImageFont.load_default(11)
     width, height = side * (2 if truth else 1) + 22, side + 34
     sheet = Image.new("RGB", (cols * width, math.ceil(n / cols) * height), "white")
@@ -294,79 +649,166 @@ def emoji_sheet(system, n: int = 24, seed: int = 0, guidance: float | None = Non
         x, y = i % cols * width + 4, i // cols * height + 4
         for k, picture in enumerate([drawn[i]] + ([truth[i]] if truth else [])):
             sheet.paste(picture.resize((side, side), Image.NEAREST), (x + k * (side + 2), y))
-        pen.text((x, y + side + 2), "\n".join(textwrap.wrap(p["caption"], width // 6)[:2]), fill="black", font=font, spacing=1)
+        pen.text(
+            (x, y + side + 2),
+            "\n".join(textwrap.wrap(p["caption"], width // 6)[:2]),
+            fill="black",
+            font=font,
+            spacing=1,
+        )
     return sheet
 
 # %% ../../nbs/measure/evaluation.ipynb #c059
 def real_emoji(pairs: list[dict], progress: bool = True, size: int = 32):
-    """The real pictures (n, 3, size, size) uint8 of rows given by `held_out_emoji`. Renders them on first use (resvg-py)."""
+    """The real pictures (n, 3, size, size) uint8 of rows given by `held_out_emoji`.
+
+    Renders them on first use (resvg-py).
+    """
     import torch
     from t2i_course.data.emoji import rendered
+
     styles = {s: rendered(s, size, progress=progress) for s in {p["style"] for p in pairs}}
     return torch.stack([torch.from_numpy(styles[p["style"]][p["index"]]) for p in pairs])
 
 # %% ../../nbs/measure/evaluation.ipynb #c064
 def picked(drawn, truth, table) -> bool:
-    """Is `truth` nearer to `drawn` than all of `table` are? Pictures (3, H, W) and (N, 3, H, W), uint8; compared at 8 x 8."""
+    """Is `truth` nearer to `drawn` than all of `table` are? Pictures (3, H, W) and (N, 3, H,
+    W), uint8; compared at 8 x 8.
+    """
     import torch.nn.functional as F
+
     small = lambda x: F.adaptive_avg_pool2d(x.float(), 8)
     gap = lambda x: (small(x) - small(drawn)).square().mean((-3, -2, -1))
     return bool(gap(truth) < gap(table).min())
 
 # %% ../../nbs/measure/evaluation.ipynb #c065
-def emoji_retrieval(system, n: int = 100, table: int = 20, seed: int = 0, guidance: float | None = None, num_steps: int | None = None, progress: bool = True) -> dict:
-    """How often a drawing of a held-out (thing, style) pair is nearest to the real one among `table` emoji of that style.
+def emoji_retrieval(
+    system,
+    n: int = 100,
+    table: int = 20,
+    seed: int = 0,
+    guidance: float | None = None,
+    num_steps: int | None = None,
+    progress: bool = True,
+) -> dict:
+    """How often a drawing of a held-out (thing, style) pair is nearest to the real one among
+    `table` emoji of that style.
 
-    Returns share, 95% interval, n, chance and copycat (the share for real pictures of the same thing in another style). Needs resvg-py.
+    Returns share, 95% interval, n, chance and copycat (the share for real pictures of the same
+    thing in another style). Needs resvg-py.
     """
     import torch
     from t2i_course.data.emoji import STYLES, records, rendered
     from t2i_course.data.captioned import to_uint8
     from tqdm.auto import tqdm
+
     pairs, drawn = held_out_emoji(n, seed), []
-    real = {s: torch.from_numpy(rendered(s, system.image_size, progress=progress)) for s in STYLES}
-    plain = {s: {r["label"]: i for i, r in enumerate(records(s)) if r["label"] == r["concept"]} for s in STYLES}
+    real = {
+        s: torch.from_numpy(rendered(s, system.image_size, progress=progress)) for s in STYLES
+    }
+    plain = {
+        s: {r["label"]: i for i, r in enumerate(records(s)) if r["label"] == r["concept"]}
+        for s in STYLES
+    }
     for b in tqdm(range(0, n, 32), desc="drawing emoji", disable=not progress):
-        for step in system.steps([p["caption"] for p in pairs[b:b + 32]], guidance=guidance, num_steps=num_steps, seed=seed + b): pass
+        for step in system.steps(
+            [p["caption"] for p in pairs[b : b + 32]],
+            guidance=guidance,
+            num_steps=num_steps,
+            seed=seed + b,
+        ):
+            pass
         drawn.append(to_uint8(step.x.float().cpu()))
     right, copied, generator = 0, [], torch.Generator().manual_seed(seed)
     for p, picture in zip(pairs, torch.cat(drawn)):
         others = torch.tensor([i for i in plain[p["style"]].values() if i != p["index"]])
-        others = real[p["style"]][others[torch.randperm(len(others), generator=generator)[:table - 1]]]
+        others = real[p["style"]][
+            others[torch.randperm(len(others), generator=generator)[: table - 1]]
+        ]
         truth = real[p["style"]][p["index"]]
         right += picked(picture, truth, others)
-        copied += [picked(real[s][plain[s][p["concept"]]], truth, others) for s in STYLES if s != p["style"] and p["concept"] in plain[s]]
-    return {"share": round(right / n, 4), "interval": [round(x, 4) for x in wilson(right, n)], "n": n, "chance": round(1 / table, 4),
-            "copycat": round(sum(copied) / max(1, len(copied)), 4), **used(system, guidance=guidance, num_steps=num_steps), "seed": seed}
+        copied += [
+            picked(real[s][plain[s][p["concept"]]], truth, others)
+            for s in STYLES
+            if s != p["style"] and p["concept"] in plain[s]
+        ]
+    return {
+        "share": round(right / n, 4),
+        "interval": [round(x, 4) for x in wilson(right, n)],
+        "n": n,
+        "chance": round(1 / table, 4),
+        "copycat": round(sum(copied) / max(1, len(copied)), 4),
+        **used(system, guidance=guidance, num_steps=num_steps),
+        "seed": seed,
+    }
 
 # %% ../../nbs/measure/evaluation.ipynb #c069
 class Leaderboard:
     """Rows of dicts, one a system; shows itself as text and as an HTML table."""
+
     columns = ("system", "reading", "what", "parameters", "size", "alignment", "minutes")
 
-    def __init__(self, rows: list[dict]): self.rows = rows
+    def __init__(self, rows: list[dict]):
+        self.rows = rows
 
     def __repr__(self) -> str:
-        table = [dict(zip(self.columns, self.columns)), *({c: str(r[c]) for c in self.columns} for r in self.rows)]
+        table = [
+            dict(zip(self.columns, self.columns)),
+            *({c: str(r[c]) for c in self.columns} for r in self.rows),
+        ]
         widths = {c: max(len(r[c]) for r in table) for c in self.columns}
-        return "\n".join("  ".join(r[c].ljust(widths[c]) for c in self.columns).rstrip() for r in table)
+        return "\n".join(
+            "  ".join(r[c].ljust(widths[c]) for c in self.columns).rstrip() for r in table
+        )
 
     def _repr_html_(self) -> str:
         from html import escape
-        line = lambda cells, tag: "<tr>" + "".join(f"<{tag}>{escape(str(c))}</{tag}>" for c in cells) + "</tr>"
-        return "<table>" + line(self.columns, "th") + "".join(line([r[c] for c in self.columns], "td") for r in self.rows) + "</table>"
+
+        line = (
+            lambda cells, tag: "<tr>"
+            + "".join(f"<{tag}>{escape(str(c))}</{tag}>" for c in cells)
+            + "</tr>"
+        )
+        return (
+            "<table>"
+            + line(self.columns, "th")
+            + "".join(line([r[c] for c in self.columns], "td") for r in self.rows)
+            + "</table>"
+        )
 
 # %% ../../nbs/measure/evaluation.ipynb #c070
 def leaderboard(folder: str | Path | None = None) -> Leaderboard:
-    """The table of all systems, from the cards of the shipped models (or of the models in `folder`). Does not import PyTorch."""
+    """The table of all systems, from the cards of the shipped models (or of the models in
+    `folder`). Does not import PyTorch.
+    """
     rows = []
     for name, system in SYSTEMS.items():
         place = Path(folder or WEIGHTS) / system.weights
         card, file = read_card(place), place / "model.safetensors"
-        scores = [(how, card["scores"][k]) for k, how in (("shapes", ""), ("reranked", "best of {rerank}: ")) if k in card.get("scores", {})]
-        shown = "; ".join((how + "{all_true:.3f} ({interval[0]:.3f} to {interval[1]:.3f})").format(**s) for how, s in scores)
-        rows.append({"system": name, "reading": system.reading, "what": system.about, "parameters": f"{card['parameters'] / 1e6:.1f} M" if "parameters" in card else "",
-                     "size": f"{file.stat().st_size / 1e6:.1f} MB" if file.is_file() else "not shipped",
-                     "alignment": shown or ("not measured" if system.draws else "does not draw"),
-                     "minutes": f"{card['minutes']:g} on {card['machine']}" if "minutes" in card else ""})
+        scores = [
+            (how, card["scores"][k])
+            for k, how in (("shapes", ""), ("reranked", "best of {rerank}: "))
+            if k in card.get("scores", {})
+        ]
+        shown = "; ".join(
+            (how + "{all_true:.3f} ({interval[0]:.3f} to {interval[1]:.3f})").format(**s)
+            for how, s in scores
+        )
+        rows.append(
+            {
+                "system": name,
+                "reading": system.reading,
+                "what": system.about,
+                "parameters": (
+                    f"{card['parameters'] / 1e6:.1f} M" if "parameters" in card else ""
+                ),
+                "size": (
+                    f"{file.stat().st_size / 1e6:.1f} MB" if file.is_file() else "not shipped"
+                ),
+                "alignment": shown or ("not measured" if system.draws else "does not draw"),
+                "minutes": (
+                    f"{card['minutes']:g} on {card['machine']}" if "minutes" in card else ""
+                ),
+            }
+        )
     return Leaderboard(rows)

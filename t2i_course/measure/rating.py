@@ -16,26 +16,46 @@ from .evaluation import wilson
 from ..widgets.plots import frame_strip, png, tile, whole_scale
 
 # %% ../../nbs/measure/rating.ipynb #c006
-QUESTIONS = {"quality": "Which set of images is of higher quality?", "alignment": "Which set of images better represents the text caption?"}
+QUESTIONS = {
+    "quality": "Which set of images is of higher quality?",
+    "alignment": "Which set of images better represents the text caption?",
+}
 ANSWERS = {"A": 1.0, "tie": 0.5, "B": 0.0}
+
 
 def preference(votes: list[dict], question: str) -> dict:
     """What raters' answers to one of QUESTIONS say.
 
-    Returns {"A", "tie", "B": shares of the answers, "preference": A's, ties as half, "interval": 95%, "n": prompts, "raters", "verdict"}.
-    votes: {"rater": name, "item": number of the prompt, question: "A", "B" or "tie"}, entries of one question may be missing. The verdict is "A", "B" or "tie":
-    a tie where the interval holds one half. Raises ValueError for an unknown question or answer, and where nobody has answered.
+    Returns {"A", "tie", "B": shares of the answers, "preference": A's, ties as half,
+    "interval": 95%, "n": prompts, "raters", "verdict"}. votes: {"rater": name, "item": number
+    of the prompt, question: "A", "B" or "tie"}, entries of one question may be missing. The
+    verdict is "A", "B" or "tie": a tie where the interval holds one half. Raises ValueError for
+    an unknown question or answer, and where nobody has answered.
     """
-    if question not in QUESTIONS: raise ValueError(f"unknown question {question!r}; choose one of {', '.join(QUESTIONS)}")
-    given = {(v["rater"], v["item"]): v[question] for v in votes if v.get(question)}             # the last answer counts
-    if wrong := set(given.values()) - set(ANSWERS): raise ValueError(f"unknown answer {sorted(map(str, wrong))[0]!r}; an answer is A, B or tie")
-    if not given: raise ValueError(f"nobody has answered the question of {question} yet")
+    if question not in QUESTIONS:
+        raise ValueError(f"unknown question {question!r}; choose one of {', '.join(QUESTIONS)}")
+    given = {
+        (v["rater"], v["item"]): v[question] for v in votes if v.get(question)
+    }  # the last answer counts
+    if wrong := set(given.values()) - set(ANSWERS):
+        raise ValueError(
+            f"unknown answer {sorted(map(str, wrong))[0]!r}; an answer is A, B or tie"
+        )
+    if not given:
+        raise ValueError(f"nobody has answered the question of {question} yet")
     items = {}
-    for (_, item), answer in given.items(): items.setdefault(item, []).append(ANSWERS[answer])
+    for (_, item), answer in given.items():
+        items.setdefault(item, []).append(ANSWERS[answer])
     mean, n = float(np.mean([np.mean(v) for v in items.values()])), len(items)
     low, high = wilson(mean * n, n)
-    return {**{a: list(given.values()).count(a) / len(given) for a in ANSWERS}, "preference": mean, "interval": (low, high), "n": n, "raters": len({r for r, _ in given}),
-            "verdict": "A" if low > 0.5 else "B" if high < 0.5 else "tie"}
+    return {
+        **{a: list(given.values()).count(a) / len(given) for a in ANSWERS},
+        "preference": mean,
+        "interval": (low, high),
+        "n": n,
+        "raters": len({r for r, _ in given}),
+        "verdict": "A" if low > 0.5 else "B" if high < 0.5 else "tie",
+    }
 
 # %% ../../nbs/measure/rating.ipynb #c012
 RATING_CSS = ASK_CSS.replace("t2i-ask", "t2i-rating") + """
@@ -128,12 +148,16 @@ export default { render };
 
 # %% ../../nbs/measure/rating.ipynb #c013
 class SideBySide(_Stored):
-    """Asks people which of two models drew better: sets of pictures side by side, which is which left to chance, two questions, three answers (Imagen, appendix C).
+    """Asks people which of two models drew better: sets of pictures side by side, which is
+    which left to chance, two questions, three answers (Imagen, appendix C).
 
-    prompts: N texts; a, b: N sets of pictures each, of the two models (a batch, a list, or one picture: what `tile` knows); names: of the models, shown with the
-    result alone; seed: decides who stands left. `votes` holds the answers, in `preference`'s form, where a kernel runs; `result(question)` what they say.
-    Raises ValueError where prompts and sets do not match.
+    prompts: N texts; a, b: N sets of pictures each, of the two models (a batch, a list, or one
+    picture: what `tile` knows); names: of the models, shown with the result alone; seed:
+    decides who stands left. `votes` holds the answers, in `preference`'s form, where a kernel
+    runs; `result(question)` what they say. Raises ValueError where prompts and sets do not
+    match.
     """
+
     _esm = RATING_ESM
     css = traitlets.Unicode(RATING_CSS).tag(sync=True)
     title, caption = (traitlets.Unicode("").tag(sync=True) for _ in range(2))
@@ -141,25 +165,61 @@ class SideBySide(_Stored):
     questions = traitlets.Dict(QUESTIONS).tag(sync=True)
     width, live = traitlets.Int(1).tag(sync=True), traitlets.Bool(True).tag(sync=True)
 
-    def __init__(self, prompts, a, b, names=("A", "B"), title="", caption="", size=200, seed=0, colors=64):
+    def __init__(
+        self, prompts, a, b, names=("A", "B"), title="", caption="", size=200, seed=0, colors=64
+    ):
         prompts, sheets = list(prompts), [[self.sheet(s) for s in sets] for sets in (a, b)]
         if not prompts or {len(prompts)} != {len(s) for s in sheets}:
-            raise ValueError(f"{len(prompts)} prompts need as many sets of pictures of each model, at least one, got {len(sheets[0])} and {len(sheets[1])}")
+            raise ValueError(
+                f"{len(prompts)} prompts need as many sets of pictures of each model, at least"
+                f" one, got {len(sheets[0])} and {len(sheets[1])}"
+            )
         flip = np.random.default_rng(seed).random(len(prompts)) < 0.5
         width = sheets[0][0].width * whole_scale(sheets[0][0].width, size)
-        super().__init__(title=title, caption=caption, prompts=prompts, names=list(map(str, names)), flip=flip.tolist(), width=width,
-                         **{key: [png(s, colors, level=9) for s in sheet] for key, sheet in zip("ab", sheets)})
+        super().__init__(
+            title=title,
+            caption=caption,
+            prompts=prompts,
+            names=list(map(str, names)),
+            flip=flip.tolist(),
+            width=width,
+            **{
+                key: [png(s, colors, level=9) for s in sheet]
+                for key, sheet in zip("ab", sheets)
+            },
+        )
 
     @staticmethod
     def sheet(pictures):
         """One picture of a set: a batch or a list is tiled, about square."""
-        return tile(list(pictures)) if isinstance(pictures, (list, tuple)) or getattr(pictures, "ndim", 0) == 4 else frame_strip(pictures)
+        return (
+            tile(list(pictures))
+            if isinstance(pictures, (list, tuple)) or getattr(pictures, "ndim", 0) == 4
+            else frame_strip(pictures)
+        )
 
     def result(self, question: str) -> dict:
         """`preference` of the answers given so far."""
         return preference(self.votes, question)
 
     def html(self):
-        """The widget as self-contained HTML: no kernel, no other file, the same bytes every time. Answers given so far are part of it."""
-        page = self._page(("css", "title", "caption", "prompts", "names", "flip", "a", "b", "votes", "questions", "width"), self.a[0])
+        """The widget as self-contained HTML: no kernel, no other file, the same bytes every
+        time. Answers given so far are part of it.
+        """
+        page = self._page(
+            (
+                "css",
+                "title",
+                "caption",
+                "prompts",
+                "names",
+                "flip",
+                "a",
+                "b",
+                "votes",
+                "questions",
+                "width",
+            ),
+            self.a[0],
+        )
         return page.replace("export function preference", "function preference")

@@ -21,14 +21,29 @@ from .transformer import attention
 from .unet import Attention, ResBlock, Skip, time_embedding, zero_init
 
 # %% ../../nbs/networks/adm.ipynb #c006
-RESIZE = {"same": lambda x: x, "down": lambda x: F.avg_pool2d(x, 2), "up": lambda x: F.interpolate(x, scale_factor=2, mode="nearest")}
+RESIZE = {
+    "same": lambda x: x,
+    "down": lambda x: F.avg_pool2d(x, 2),
+    "up": lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
+}
+
 
 class ADMBlock(ResBlock):
-    """Residual block with scale-shift norm that may halve ("down") or double ("up") the grid (ADM, sec. 3 and eq. 6; the resizing is BigGAN's).
+    """Residual block with scale-shift norm that may halve ("down") or double ("up") the grid
+    (ADM, sec. 3 and eq. 6; the resizing is BigGAN's).
 
     x: (B, c_in, H, W), emb: (B, emb_dim) -> (B, c_out, H', W').
     """
-    def __init__(self, c_in: int, c_out: int, emb_dim: int, dropout: float = 0.0, groups: int = 32, resize: str = "same"):
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        emb_dim: int,
+        dropout: float = 0.0,
+        groups: int = 32,
+        resize: str = "same",
+    ):
         super().__init__(c_in, c_out, emb_dim, dropout, groups)
         self.resize = resize
 
@@ -41,31 +56,75 @@ class ADMBlock(ResBlock):
 
 # %% ../../nbs/networks/adm.ipynb #c011
 class ADMBody(nn.Module):
-    """Time embedding, the way down and the middle of ADM's network: what its U-Net and its noised classifier share.
+    """Time embedding, the way down and the middle of ADM's network: what its U-Net and its
+    noised classifier share.
 
-    channels: base width; multipliers: width of each level, finest first; depth: blocks a level; attention: levels with attention; head_dim: channels a head, or `heads`:
-    that many everywhere; patch: fold so many pixels a side into channels first; middle: attention in the middle; emb_dim: width of the embedding (4 x channels in ADM);
-    classes: of a class-conditional network; vector_dim, token_dim: of a caption's vector and of its words.
+    channels: base width; multipliers: width of each level, finest first; depth: blocks a level;
+    attention: levels with attention; head_dim: channels a head, or `heads`: that many
+    everywhere; patch: fold so many pixels a side into channels first; middle: attention in the
+    middle; emb_dim: width of the embedding (4 x channels in ADM); classes: of a
+    class-conditional network; vector_dim, token_dim: of a caption's vector and of its words.
     """
-    Block, Attend = ADMBlock, Attention                # what a relative of this network builds otherwise
 
-    def __init__(self, in_channels: int = 3, channels: int = 192, multipliers: tuple = (1, 2, 3, 4), depth: int = 3, attention: tuple = (1, 2, 3), head_dim: int = 64,
-                 heads: int | None = None, patch: int = 1, groups: int = 32, emb_dim: int | None = None, classes: int | None = None, vector_dim: int | None = None,
-                 token_dim: int | None = None, dropout: float = 0.0, middle: bool = True):
+    Block, Attend = ADMBlock, Attention  # what a relative of this network builds otherwise
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        channels: int = 192,
+        multipliers: tuple = (1, 2, 3, 4),
+        depth: int = 3,
+        attention: tuple = (1, 2, 3),
+        head_dim: int = 64,
+        heads: int | None = None,
+        patch: int = 1,
+        groups: int = 32,
+        emb_dim: int | None = None,
+        classes: int | None = None,
+        vector_dim: int | None = None,
+        token_dim: int | None = None,
+        dropout: float = 0.0,
+        middle: bool = True,
+    ):
         super().__init__()
-        self.channels, self.patch, self.widths, emb_dim = channels, patch, [int(m * channels) for m in multipliers], emb_dim or 4 * channels
+        self.channels, self.patch, self.widths, emb_dim = (
+            channels,
+            patch,
+            [int(m * channels) for m in multipliers],
+            emb_dim or 4 * channels,
+        )
         last, c = len(multipliers) - 1, self.widths[0]
-        self.time = nn.Sequential(nn.Linear(channels, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
+        self.time = nn.Sequential(
+            nn.Linear(channels, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim)
+        )
         self.labels = nn.Embedding(classes, emb_dim) if classes else None
         self.vector = nn.Linear(vector_dim, emb_dim) if vector_dim else None
 
-        def block(c_in, c_out, resize="same"): return self.Block(c_in, c_out, emb_dim, dropout, groups, resize)
-        def attend(level, wanted): return self.Attend(self.widths[level], self.widths[level] // heads if heads else head_dim, token_dim, groups) if wanted else Skip()
+        def block(c_in, c_out, resize="same"):
+            return self.Block(c_in, c_out, emb_dim, dropout, groups, resize)
+
+        def attend(level, wanted):
+            return (
+                self.Attend(
+                    self.widths[level],
+                    self.widths[level] // heads if heads else head_dim,
+                    token_dim,
+                    groups,
+                )
+                if wanted
+                else Skip()
+            )
+
         self.block, self.attend_at = block, lambda level: attend(level, level in attention)
-        self.first, self.down, self.bridges = nn.Conv2d(in_channels * patch**2, c, 3, padding=1), nn.ModuleList(), [c]
+        self.first, self.down, self.bridges = (
+            nn.Conv2d(in_channels * patch**2, c, 3, padding=1),
+            nn.ModuleList(),
+            [c],
+        )
         for level, width in enumerate(self.widths):
             for _ in range(depth):
-                self.down.append(nn.ModuleList([block(c, width), self.attend_at(level)])); c = width
+                self.down.append(nn.ModuleList([block(c, width), self.attend_at(level)]))
+                c = width
                 self.bridges.append(c)
             if level < last:
                 self.down.append(nn.ModuleList([block(c, c, "down"), Skip()]))
@@ -75,14 +134,24 @@ class ADMBody(nn.Module):
     def embed(self, t: Tensor, vector: Tensor | None, labels: Tensor | None) -> Tensor:
         """(B, emb_dim): time, and where given the caption's vector and the class, added up."""
         emb = self.time(time_embedding(t, self.channels).to(self.first.weight.dtype))
-        if (labels is None) != (self.labels is None): raise ValueError("give labels to a class-conditional network, and to no other")
-        if self.labels is not None: emb = emb + self.labels(labels)
+        if (labels is None) != (self.labels is None):
+            raise ValueError("give labels to a class-conditional network, and to no other")
+        if self.labels is not None:
+            emb = emb + self.labels(labels)
         return emb if self.vector is None or vector is None else emb + self.vector(vector)
 
-    def descend(self, x_t: Tensor, emb: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """x_t: (B, in_channels, H, W) -> features of the middle (B, C, h, w), and all that the way up will need, finest first."""
+    def descend(
+        self, x_t: Tensor, emb: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """x_t: (B, in_channels, H, W) -> features of the middle (B, C, h, w), and all that the
+        way up will need, finest first.
+        """
         side = self.patch * 2 ** (len(self.widths) - 1)
-        if x_t.shape[-1] % side or x_t.shape[-2] % side: raise ValueError(f"this network needs picture sides that divide by {side}, got {tuple(x_t.shape[-2:])}; resize the pictures")
+        if x_t.shape[-1] % side or x_t.shape[-2] % side:
+            raise ValueError(
+                f"this network needs picture sides that divide by {side}, got"
+                f" {tuple(x_t.shape[-2:])}; resize the pictures"
+            )
         h = self.first(F.pixel_unshuffle(x_t, self.patch))
         bridges = [h]
         for block, attend in self.down:
@@ -93,48 +162,82 @@ class ADMBody(nn.Module):
 
 # %% ../../nbs/networks/adm.ipynb #c013
 class ADMUNet(ADMBody):
-    """ADM's U-Net (Dhariwal & Nichol 2021, sec. 3), with GLIDE's words in the attention (Nichol 2021, sec. 3.1). Arguments: as ADMBody.
+    """ADM's U-Net (Dhariwal & Nichol 2021, sec. 3), with GLIDE's words in the attention (Nichol
+    2021, sec. 3.1). Arguments: as ADMBody.
 
-    forward: x_t (B, in_channels, H, W), t (B,), vector (B, vector_dim) or None, tokens (B, L, token_dim) or None, mask (B, L) bool or None, labels (B,) int for a
-    class-conditional network -> (B, out_channels, H, W); with a learned variance out_channels is twice the picture's, the prediction first.
+    forward: x_t (B, in_channels, H, W), t (B,), vector (B, vector_dim) or None, tokens (B, L,
+    token_dim) or None, mask (B, L) bool or None, labels (B,) int for a class-conditional
+    network -> (B, out_channels, H, W); with a learned variance out_channels is twice the
+    picture's, the prediction first.
     """
+
     def __init__(self, in_channels: int = 3, out_channels: int = 6, depth: int = 3, **body):
         super().__init__(in_channels, depth=depth, **body)
         self.up, bridges, c = nn.ModuleList(), list(self.bridges), self.widths[-1]
         for level, width in reversed(list(enumerate(self.widths))):
             for i in range(depth + 1):
                 upsample = self.block(width, width, "up") if level and i == depth else Skip()
-                self.up.append(nn.ModuleList([self.block(c + bridges.pop(), width), self.attend_at(level), upsample])); c = width
+                self.up.append(
+                    nn.ModuleList(
+                        [self.block(c + bridges.pop(), width), self.attend_at(level), upsample]
+                    )
+                )
+                c = width
         groups = self.down[0][0].norm1.num_groups
-        self.norm, self.last = nn.GroupNorm(groups, c), zero_init(nn.Conv2d(c, out_channels * self.patch**2, 3, padding=1))
+        self.norm, self.last = nn.GroupNorm(groups, c), zero_init(
+            nn.Conv2d(c, out_channels * self.patch**2, 3, padding=1)
+        )
 
-    def forward(self, x_t: Tensor, t: Tensor, vector: Tensor | None = None, tokens: Tensor | None = None, mask: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        vector: Tensor | None = None,
+        tokens: Tensor | None = None,
+        mask: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
         emb = self.embed(t, vector, labels)
         h, bridges = self.descend(x_t, emb, tokens, mask)
         for block, attend, upsample in self.up:
-            h = upsample(attend(block(torch.cat([h, bridges.pop()], dim=1), emb), tokens, mask), emb)
+            h = upsample(
+                attend(block(torch.cat([h, bridges.pop()], dim=1), emb), tokens, mask), emb
+            )
         return F.pixel_shuffle(self.last(F.silu(self.norm(h))), self.patch)
 
 # %% ../../nbs/networks/adm.ipynb #c019
 @torch.no_grad()
 def start_from(network: ADMUNet, trained: ADMUNet) -> list[str]:
-    """Copy into a new network what fits of a trained one of the same build, and return the names that did not: they stay as they are.
+    """Copy into a new network what fits of a trained one of the same build, and return the
+    names that did not: they stay as they are.
 
-    The first layer takes the columns of the first channels (the picture's), the last one the rows of the first (the prediction's), where the trained network has more.
-    Raises ValueError when the blocks of the two differ.
+    The first layer takes the columns of the first channels (the picture's), the last one the
+    rows of the first (the prediction's), where the trained network has more. Raises ValueError
+    when the blocks of the two differ.
     """
     theirs, left = trained.state_dict(), []
     for name, ours in network.state_dict().items():
         w = theirs.get(name)
-        if name.startswith(("first.", "last.")): w = w[tuple(map(slice, ours.shape))]
-        if w is not None and w.shape == ours.shape: ours.copy_(w)
-        elif "conv" in name or "qkv" in name: raise ValueError(f"{name} is {tuple(ours.shape)} here and {tuple(w.shape) if w is not None else 'missing'} in the trained network; start from one with the same widths and depth")
-        else: left.append(name)
+        if name.startswith(("first.", "last.")):
+            w = w[tuple(map(slice, ours.shape))]
+        if w is not None and w.shape == ours.shape:
+            ours.copy_(w)
+        elif "conv" in name or "qkv" in name:
+            raise ValueError(
+                f"{name} is {tuple(ours.shape)} here and"
+                f" {tuple(w.shape) if w is not None else 'missing'} in the trained network;"
+                " start from one with the same widths and depth"
+            )
+        else:
+            left.append(name)
     return left
 
 # %% ../../nbs/networks/adm.ipynb #c024
 class AttentionPool(nn.Module):
-    """One vector for a grid: the mean place attends to all places (CLIP, sec. 2.4; ADM's classifier). x: (B, C, side, side) -> (B, out)."""
+    """One vector for a grid: the mean place attends to all places (CLIP, sec. 2.4; ADM's
+    classifier). x: (B, C, side, side) -> (B, out).
+    """
+
     def __init__(self, side: int, channels: int, head_dim: int, out: int):
         super().__init__()
         self.heads = channels // head_dim
@@ -143,18 +246,37 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = rearrange(x, "b c h w -> b (h w) c")
-        if x.shape[1] + 1 != len(self.places): raise ValueError(f"the pool was made for {len(self.places) - 1} places, got {x.shape[1]}; resize the pictures")
+        if x.shape[1] + 1 != len(self.places):
+            raise ValueError(
+                f"the pool was made for {len(self.places) - 1} places, got {x.shape[1]}; resize"
+                " the pictures"
+            )
         x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + self.places
-        q, k, v = rearrange(self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads)
+        q, k, v = rearrange(
+            self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads
+        )
         return self.out(attention(q[:, :, :1], k, v).flatten(1))
 
 
 class ADMClassifier(ADMBody):
-    """ADM's classifier of noised pictures (sec. 4): x_t (B, 3, size, size), t (B,) -> logits (B, out). Arguments: as ADMBody, and the side of the pictures."""
-    def __init__(self, size: int = 64, out: int = 1000, channels: int = 128, depth: int = 4, head_dim: int = 64, **body):
+    """ADM's classifier of noised pictures (sec. 4): x_t (B, 3, size, size), t (B,) -> logits
+    (B, out). Arguments: as ADMBody, and the side of the pictures.
+    """
+
+    def __init__(
+        self,
+        size: int = 64,
+        out: int = 1000,
+        channels: int = 128,
+        depth: int = 4,
+        head_dim: int = 64,
+        **body,
+    ):
         super().__init__(3, channels, depth=depth, head_dim=head_dim, **body)
         c, side = self.widths[-1], size // self.patch // 2 ** (len(self.widths) - 1)
-        self.norm, self.pool = nn.GroupNorm(self.down[0][0].norm1.num_groups, c), AttentionPool(side, c, head_dim, out)
+        self.norm, self.pool = nn.GroupNorm(self.down[0][0].norm1.num_groups, c), AttentionPool(
+            side, c, head_dim, out
+        )
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         h, _ = self.descend(x_t, self.embed(t, None, None))
@@ -162,90 +284,208 @@ class ADMClassifier(ADMBody):
 
 # %% ../../nbs/networks/adm.ipynb #c027
 _WIDE = dict(channels=256, depth=2, classes=1000)
-ADM = {"lsun-256": dict(channels=256, depth=2, multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5)),
-       "imagenet-64": dict(channels=192, depth=3, multipliers=(1, 2, 3, 4), attention=(1, 2, 3), classes=1000),
-       "imagenet-128": dict(_WIDE, multipliers=(1, 1, 2, 3, 4), attention=(2, 3, 4), heads=4),
-       "imagenet-256": dict(_WIDE, multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5)),
-       "imagenet-512": dict(_WIDE, multipliers=(0.5, 1, 1, 2, 2, 4, 4), attention=(4, 5, 6)),
-       "64-to-256": dict(_WIDE, in_channels=6, channels=192, multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5), heads=4),
-       "128-to-512": dict(_WIDE, in_channels=6, channels=192, multipliers=(1, 1, 2, 2, 4, 4), attention=(4, 5))}
-ADM_CLASSIFIERS = {64: dict(depth=4, multipliers=(1, 2, 3, 4), attention=(1, 2, 3)), 128: dict(depth=2, multipliers=(1, 1, 2, 3, 4), attention=(2, 3, 4)),
-                   256: dict(depth=2, multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5)), 512: dict(depth=2, multipliers=(0.5, 1, 1, 2, 2, 4, 4), attention=(4, 5, 6))}
+ADM = {
+    "lsun-256": dict(
+        channels=256, depth=2, multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5)
+    ),
+    "imagenet-64": dict(
+        channels=192, depth=3, multipliers=(1, 2, 3, 4), attention=(1, 2, 3), classes=1000
+    ),
+    "imagenet-128": dict(_WIDE, multipliers=(1, 1, 2, 3, 4), attention=(2, 3, 4), heads=4),
+    "imagenet-256": dict(_WIDE, multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5)),
+    "imagenet-512": dict(_WIDE, multipliers=(0.5, 1, 1, 2, 2, 4, 4), attention=(4, 5, 6)),
+    "64-to-256": dict(
+        _WIDE,
+        in_channels=6,
+        channels=192,
+        multipliers=(1, 1, 2, 2, 4, 4),
+        attention=(3, 4, 5),
+        heads=4,
+    ),
+    "128-to-512": dict(
+        _WIDE, in_channels=6, channels=192, multipliers=(1, 1, 2, 2, 4, 4), attention=(4, 5)
+    ),
+}
+ADM_CLASSIFIERS = {
+    64: dict(depth=4, multipliers=(1, 2, 3, 4), attention=(1, 2, 3)),
+    128: dict(depth=2, multipliers=(1, 1, 2, 3, 4), attention=(2, 3, 4)),
+    256: dict(depth=2, multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5)),
+    512: dict(depth=2, multipliers=(0.5, 1, 1, 2, 2, 4, 4), attention=(4, 5, 6)),
+}
 
 # %% ../../nbs/networks/adm.ipynb #c030
 def by_head(heads: int, parts: int):
-    """Change of a weight or bias whose rows are stacked head by head (q, k, v of head 1, then of head 2, ...) to all q, all k, all v. (rows, ..., 1) -> (rows, ...)."""
-    return lambda w: rearrange(w.squeeze(-1) if w.ndim == 3 else w, "(heads parts d) ... -> (parts heads d) ...", heads=heads, parts=parts)
+    """Change of a weight or bias whose rows are stacked head by head (q, k, v of head 1, then
+    of head 2, ...) to all q, all k, all v. (rows, ..., 1) -> (rows, ...).
+    """
+    return lambda w: rearrange(
+        w.squeeze(-1) if w.ndim == 3 else w,
+        "(heads parts d) ... -> (parts heads d) ...",
+        heads=heads,
+        parts=parts,
+    )
 
 
 def adm_table(net: ADMBody, head_by_head: bool = True) -> list[tuple]:
-    """Lines for `published.files.rename` from the names of OpenAI's ADM, GLIDE and noised classifiers to those of `net`. head_by_head: how their attention stacks q, k, v."""
+    """Lines for `published.files.rename` from the names of OpenAI's ADM, GLIDE and noised
+    classifiers to those of `net`. head_by_head: how their attention stacks q, k, v.
+    """
     lines, flat = [], lambda w: w.squeeze(-1) if w.ndim == 3 else w
-    def layer(theirs, ours, *change): lines.append((re.escape(theirs) + r"\.(weight|bias)", ours + r".\1", *change))
+
+    def layer(theirs, ours, *change):
+        lines.append((re.escape(theirs) + r"\.(weight|bias)", ours + r".\1", *change))
+
     def block(theirs, ours, module):
-        if isinstance(module, Skip): return False
+        if isinstance(module, Skip):
+            return False
         if isinstance(module, ADMBlock):
-            for a, b in (("in_layers.0", "norm1"), ("in_layers.2", "conv1"), ("emb_layers.1", "scale_shift"), ("out_layers.0", "norm2"), ("out_layers.3", "conv2")): layer(f"{theirs}.{a}", f"{ours}.{b}")
-            if isinstance(module.shortcut, nn.Conv2d): layer(f"{theirs}.skip_connection", f"{ours}.shortcut")
+            for a, b in (
+                ("in_layers.0", "norm1"),
+                ("in_layers.2", "conv1"),
+                ("emb_layers.1", "scale_shift"),
+                ("out_layers.0", "norm2"),
+                ("out_layers.3", "conv2"),
+            ):
+                layer(f"{theirs}.{a}", f"{ours}.{b}")
+            if isinstance(module.shortcut, nn.Conv2d):
+                layer(f"{theirs}.skip_connection", f"{ours}.shortcut")
         else:
             stacked = lambda parts: by_head(module.heads, parts) if head_by_head else flat
-            layer(f"{theirs}.norm", f"{ours}.norm"); layer(f"{theirs}.qkv", f"{ours}.qkv", stacked(3)); layer(f"{theirs}.proj_out", f"{ours}.out", flat)
-            if module.words is not None: layer(f"{theirs}.encoder_kv", f"{ours}.words", stacked(2))
+            layer(f"{theirs}.norm", f"{ours}.norm")
+            layer(f"{theirs}.qkv", f"{ours}.qkv", stacked(3))
+            layer(f"{theirs}.proj_out", f"{ours}.out", flat)
+            if module.words is not None:
+                layer(f"{theirs}.encoder_kv", f"{ours}.words", stacked(2))
         return True
-    def column(theirs, ours, modules):                       # their numbers leave no gap where we have a Skip
-        place = 0
-        for k, module in enumerate(modules): place += block(f"{theirs}.{place}", f"{ours}.{k}", module)
 
-    for k in (0, 2): layer(f"time_embed.{k}", f"time.{k}")
-    if net.labels is not None: lines.append(("label_emb.weight", "labels.weight"))
+    def column(theirs, ours, modules):  # their numbers leave no gap where we have a Skip
+        place = 0
+        for k, module in enumerate(modules):
+            place += block(f"{theirs}.{place}", f"{ours}.{k}", module)
+
+    for k in (0, 2):
+        layer(f"time_embed.{k}", f"time.{k}")
+    if net.labels is not None:
+        lines.append(("label_emb.weight", "labels.weight"))
     layer("input_blocks.0.0", "first")
-    for i, modules in enumerate(net.down): column(f"input_blocks.{i + 1}", f"down.{i}", modules)
+    for i, modules in enumerate(net.down):
+        column(f"input_blocks.{i + 1}", f"down.{i}", modules)
     column("middle_block", "middle", net.middle)
     layer("out.0", "norm")
     if isinstance(net, ADMClassifier):
         lines.append(("out.2.positional_embedding", "pool.places", lambda w: w.T))
-        layer("out.2.qkv_proj", "pool.qkv", flat); layer("out.2.c_proj", "pool.out", flat)
+        layer("out.2.qkv_proj", "pool.qkv", flat)
+        layer("out.2.c_proj", "pool.out", flat)
     else:
-        for i, modules in enumerate(net.up): column(f"output_blocks.{i}", f"up.{i}", modules)
+        for i, modules in enumerate(net.up):
+            column(f"output_blocks.{i}", f"up.{i}", modules)
         layer("out.2", "last")
     return lines
 
 # %% ../../nbs/networks/adm.ipynb #c033
 def glide_table(tower: nn.Module, network: ADMUNet) -> list[tuple]:
-    """Lines for `published.files.rename` from a released GLIDE network, text tower included, to {"text": tower, "unet": network}; tower: a WordTower of reading 6."""
+    """Lines for `published.files.rename` from a released GLIDE network, text tower included, to
+    {"text": tower, "unet": network}; tower: a WordTower of reading 6.
+    """
     heads = tower.tower.blocks[0].attend.heads
-    names = {"attn.c_qkv": "attend.qkv", "attn.c_proj": "attend.out", "ln_1": "norm1", "ln_2": "norm2", "mlp.c_fc": "mlp.widen", "mlp.c_proj": "mlp.narrow"}
-    blocks = [(rf"transformer\.resblocks\.(\d+)\.{a.replace('.', chr(92) + '.')}\.(weight|bias)", rf"text.tower.blocks.\1.{b}.\2", *([by_head(heads, 3)] if b == "attend.qkv" else []))
-              for a, b in names.items()]
-    rest = [("token_embedding.weight", "text.words.weight"), ("positional_embedding", "text.places"), ("padding_embedding", "text.padding"),
-            (r"final_ln\.(weight|bias)", r"text.tower.norm.\1"), (r"transformer_proj\.(weight|bias)", r"unet.vector.\1")]
-    return blocks + rest + [(theirs, "unet." + ours, *change) for theirs, ours, *change in adm_table(network)]
+    names = {
+        "attn.c_qkv": "attend.qkv",
+        "attn.c_proj": "attend.out",
+        "ln_1": "norm1",
+        "ln_2": "norm2",
+        "mlp.c_fc": "mlp.widen",
+        "mlp.c_proj": "mlp.narrow",
+    }
+    blocks = [
+        (
+            rf"transformer\.resblocks\.(\d+)\.{a.replace('.', chr(92) + '.')}\.(weight|bias)",
+            rf"text.tower.blocks.\1.{b}.\2",
+            *([by_head(heads, 3)] if b == "attend.qkv" else []),
+        )
+        for a, b in names.items()
+    ]
+    rest = [
+        ("token_embedding.weight", "text.words.weight"),
+        ("positional_embedding", "text.places"),
+        ("padding_embedding", "text.padding"),
+        (r"final_ln\.(weight|bias)", r"text.tower.norm.\1"),
+        (r"transformer_proj\.(weight|bias)", r"unet.vector.\1"),
+    ]
+    return (
+        blocks
+        + rest
+        + [(theirs, "unet." + ours, *change) for theirs, ours, *change in adm_table(network)]
+    )
 
 
-def load_glide(tower: nn.Module, network: ADMUNet, state: dict[str, Tensor], origin: str = "the state dict"):
-    """Copy a released GLIDE network's state dict into text tower and U-Net; strict in both directions (ValueError)."""
-    load_strictly(nn.ModuleDict({"text": tower, "unet": network}), rename(state, glide_table(tower, network)), origin)
+def load_glide(
+    tower: nn.Module, network: ADMUNet, state: dict[str, Tensor], origin: str = "the state dict"
+):
+    """Copy a released GLIDE network's state dict into text tower and U-Net; strict in both
+    directions (ValueError).
+    """
+    load_strictly(
+        nn.ModuleDict({"text": tower, "unet": network}),
+        rename(state, glide_table(tower, network)),
+        origin,
+    )
 
 # %% ../../nbs/networks/adm.ipynb #c034
 GLIDE_FILES = "https://openaipublic.blob.core.windows.net/diffusion/dec-2021"
 
+
 def glide_file(folder: str | Path, name: str) -> Path:
-    """A released GLIDE file ("base.pt", "upsample_inpaint.pt", ...) in `folder`, fetched where it does not lie there. OpenAI states no digests for these files.
+    """A released GLIDE file ("base.pt", "upsample_inpaint.pt", ...) in `folder`, fetched where
+    it does not lie there. OpenAI states no digests for these files.
 
     Raises ValueError where it cannot be fetched.
     """
     path = Path(folder) / name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        try: torch.hub.download_url_to_file(f"{GLIDE_FILES}/{name}", str(path))
-        except OSError as e: raise ValueError(f"cannot fetch {GLIDE_FILES}/{name} ({e}); get it elsewhere and put it into {folder}") from None
+        try:
+            torch.hub.download_url_to_file(f"{GLIDE_FILES}/{name}", str(path))
+        except OSError as e:
+            raise ValueError(
+                f"cannot fetch {GLIDE_FILES}/{name} ({e}); get it elsewhere and put it into"
+                f" {folder}"
+            ) from None
     return path
 
+
 def glide_config(tokenizer: str | None = None, inpaint: bool = False) -> dict:
-    """The released GLIDE (filtered) as arguments of reading 6's class. tokenizer: GPT-2's tokenizer.json as text; None for a stand-in where only shapes matter."""
+    """The released GLIDE (filtered) as arguments of reading 6's class. tokenizer: GPT-2's
+    tokenizer.json as text; None for a stand-in where only shapes matter.
+    """
     tokenizer = json.loads(tokenizer or Tokenizer.from_captions(["a"], 300).to_str())
-    tokenizer["normalizer"] = {"type": "Lowercase"}                             # GPT-2's byte-level BPE, on lower-cased captions
+    tokenizer["normalizer"] = {
+        "type": "Lowercase"
+    }  # GPT-2's byte-level BPE, on lower-cased captions
     text = dict(vocab_size=50_257, length=128, dim=512, depth=16, heads=8)
-    base = dict(in_channels=7 if inpaint else 3, channels=192, multipliers=(1, 2, 3, 4), depth=3, attention=(1, 2, 3))
-    upsampler = dict(in_channels=10 if inpaint else 6, channels=192, multipliers=(1, 1, 2, 2, 4, 4), depth=2, attention=(3, 4, 5))
-    return dict(tokenizer=json.dumps(tokenizer), text=text, base=base, upsampler=upsampler, up_text=text, base_size=64, image_size=256, kind="eps", time_shift=1.0, num_steps=100, sampler="ddpm")
+    base = dict(
+        in_channels=7 if inpaint else 3,
+        channels=192,
+        multipliers=(1, 2, 3, 4),
+        depth=3,
+        attention=(1, 2, 3),
+    )
+    upsampler = dict(
+        in_channels=10 if inpaint else 6,
+        channels=192,
+        multipliers=(1, 1, 2, 2, 4, 4),
+        depth=2,
+        attention=(3, 4, 5),
+    )
+    return dict(
+        tokenizer=json.dumps(tokenizer),
+        text=text,
+        base=base,
+        upsampler=upsampler,
+        up_text=text,
+        base_size=64,
+        image_size=256,
+        kind="eps",
+        time_shift=1.0,
+        num_steps=100,
+        sampler="ddpm",
+    )

@@ -19,131 +19,259 @@ from .transformer import attention
 
 # %% ../../nbs/networks/autoencoder.ipynb #c003
 class ResidualBlock(nn.Module):
-    """Two convolutions around a shortcut, the block of latent diffusion's networks. x: (B, c_in, H, W), emb: (B, emb_dim) or None -> (B, c_out, H, W).
+    """Two convolutions around a shortcut, the block of latent diffusion's networks. x: (B,
+    c_in, H, W), emb: (B, emb_dim) or None -> (B, c_out, H, W).
 
-    With `emb_dim` a vector (the time) is added between the convolutions, as in DDPM. Source: Rombach 2022, released code (`ResnetBlock`).
+    With `emb_dim` a vector (the time) is added between the convolutions, as in DDPM. Source:
+    Rombach 2022, released code (`ResnetBlock`).
     """
-    def __init__(self, c_in: int, c_out: int, emb_dim: int | None = None, groups: int = 32, eps: float = 1e-6):
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        emb_dim: int | None = None,
+        groups: int = 32,
+        eps: float = 1e-6,
+    ):
         super().__init__()
-        self.norm1, self.conv1 = nn.GroupNorm(groups, c_in, eps), nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.norm1, self.conv1 = nn.GroupNorm(groups, c_in, eps), nn.Conv2d(
+            c_in, c_out, 3, padding=1
+        )
         self.emb = nn.Linear(emb_dim, c_out) if emb_dim else None
-        self.norm2, self.conv2 = nn.GroupNorm(groups, c_out, eps), nn.Conv2d(c_out, c_out, 3, padding=1)
+        self.norm2, self.conv2 = nn.GroupNorm(groups, c_out, eps), nn.Conv2d(
+            c_out, c_out, 3, padding=1
+        )
         self.shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
-        if self.emb is not None: h = h + self.emb(F.silu(emb))[:, :, None, None]
+        if self.emb is not None:
+            h = h + self.emb(F.silu(emb))[:, :, None, None]
         return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
 
 
 class GridAttention(nn.Module):
-    """Single-head self-attention among all places of a grid, with a shortcut. (B, C, H, W) -> (B, C, H, W)."""
+    """Single-head self-attention among all places of a grid, with a shortcut.
+
+    (B, C, H, W) -> (B, C, H, W).
+    """
+
     def __init__(self, channels: int, groups: int = 32):
         super().__init__()
         self.norm = nn.GroupNorm(groups, channels, 1e-6)
         self.q, self.k, self.v, self.out = (nn.Linear(channels, channels) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.norm(x).flatten(2).transpose(1, 2)[:, None]                    # (B, 1 head, H W, C)
+        h = self.norm(x).flatten(2).transpose(1, 2)[:, None]  # (B, 1 head, H W, C)
         h = self.out(attention(self.q(h), self.k(h), self.v(h))[:, 0])
         return x + h.transpose(1, 2).reshape(x.shape)
 
 
 def middle(channels: int, attend: bool, groups: int) -> nn.Sequential:
     """The blocks at the coarsest grid: residual, attention (or nothing), residual."""
-    return nn.Sequential(ResidualBlock(channels, channels, groups=groups), GridAttention(channels, groups) if attend else nn.Identity(),
-                         ResidualBlock(channels, channels, groups=groups))
+    return nn.Sequential(
+        ResidualBlock(channels, channels, groups=groups),
+        GridAttention(channels, groups) if attend else nn.Identity(),
+        ResidualBlock(channels, channels, groups=groups),
+    )
 
 # %% ../../nbs/networks/autoencoder.ipynb #c004
 class Encoder(nn.Module):
-    """Pictures to a coarse grid. x: (B, 3, H, W) -> (B, out_channels, H / f, W / f) with f = patch * 2^(len(channels) - 1).
+    """Pictures to a coarse grid. x: (B, 3, H, W) -> (B, out_channels, H / f, W / f) with f =
+    patch * 2^(len(channels) - 1).
 
-    channels: width of each level, finest first; num_res: residual blocks a level; patch: pixels of a patch x patch square become channels
-    before anything else (1 in the paper). Source: Esser 2021 (VQGAN), appendix; Rombach 2022, released code.
+    channels: width of each level, finest first; num_res: residual blocks a level; patch: pixels
+    of a patch x patch square become channels before anything else (1 in the paper). Source:
+    Esser 2021 (VQGAN), appendix; Rombach 2022, released code.
     """
-    def __init__(self, channels: tuple, out_channels: int, num_res: int = 2, patch: int = 1, attend: bool = True, groups: int = 32):
+
+    def __init__(
+        self,
+        channels: tuple,
+        out_channels: int,
+        num_res: int = 2,
+        patch: int = 1,
+        attend: bool = True,
+        groups: int = 32,
+    ):
         super().__init__()
         self.patch, c = patch, channels[0]
         self.first, self.levels = nn.Conv2d(3 * patch**2, c, 3, padding=1), nn.ModuleList()
         for i, c_level in enumerate(channels):
-            blocks = nn.Sequential(*(ResidualBlock(c if j == 0 else c_level, c_level, groups=groups) for j in range(num_res)))
-            last = i == len(channels) - 1                               # the published padding: one row and one column, at the far ends only
-            shrink = nn.Identity() if last else nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(c_level, c_level, 3, stride=2))
+            blocks = nn.Sequential(
+                *(
+                    ResidualBlock(c if j == 0 else c_level, c_level, groups=groups)
+                    for j in range(num_res)
+                )
+            )
+            last = (
+                i == len(channels) - 1
+            )  # the published padding: one row and one column, at the far ends only
+            shrink = (
+                nn.Identity()
+                if last
+                else nn.Sequential(
+                    nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(c_level, c_level, 3, stride=2)
+                )
+            )
             self.levels.append(nn.Sequential(blocks, shrink))
             c = c_level
         self.middle = middle(c, attend, groups)
-        self.norm, self.last = nn.GroupNorm(groups, c, 1e-6), nn.Conv2d(c, out_channels, 3, padding=1)
+        self.norm, self.last = nn.GroupNorm(groups, c, 1e-6), nn.Conv2d(
+            c, out_channels, 3, padding=1
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(F.pixel_unshuffle(x, self.patch))
-        for level in self.levels: h = level(h)
+        for level in self.levels:
+            h = level(h)
         return self.last(F.silu(self.norm(self.middle(h))))
 
 
 class Decoder(nn.Module):
-    """A coarse grid to pictures, the encoder's mirror with one residual block more a level. z: (B, in_channels, h, w) -> (B, 3, f h, f w)."""
-    def __init__(self, channels: tuple, in_channels: int, num_res: int = 2, patch: int = 1, attend: bool = True, groups: int = 32):
+    """A coarse grid to pictures, the encoder's mirror with one residual block more a level. z:
+    (B, in_channels, h, w) -> (B, 3, f h, f w).
+    """
+
+    def __init__(
+        self,
+        channels: tuple,
+        in_channels: int,
+        num_res: int = 2,
+        patch: int = 1,
+        attend: bool = True,
+        groups: int = 32,
+    ):
         super().__init__()
         self.patch, c = patch, channels[-1]
-        self.first, self.middle, self.levels = nn.Conv2d(in_channels, c, 3, padding=1), middle(c, attend, groups), nn.ModuleList()
+        self.first, self.middle, self.levels = (
+            nn.Conv2d(in_channels, c, 3, padding=1),
+            middle(c, attend, groups),
+            nn.ModuleList(),
+        )
         for i, c_level in reversed(list(enumerate(channels))):
-            blocks = nn.Sequential(*(ResidualBlock(c if j == 0 else c_level, c_level, groups=groups) for j in range(num_res + 1)))
-            grow = nn.Identity() if i == 0 else nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(c_level, c_level, 3, padding=1))
+            blocks = nn.Sequential(
+                *(
+                    ResidualBlock(c if j == 0 else c_level, c_level, groups=groups)
+                    for j in range(num_res + 1)
+                )
+            )
+            grow = (
+                nn.Identity()
+                if i == 0
+                else nn.Sequential(
+                    nn.Upsample(scale_factor=2), nn.Conv2d(c_level, c_level, 3, padding=1)
+                )
+            )
             self.levels.append(nn.Sequential(blocks, grow))
             c = c_level
-        self.norm, self.last = nn.GroupNorm(groups, c, 1e-6), nn.Conv2d(c, 3 * patch**2, 3, padding=1)
+        self.norm, self.last = nn.GroupNorm(groups, c, 1e-6), nn.Conv2d(
+            c, 3 * patch**2, 3, padding=1
+        )
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.middle(self.first(z))
-        for level in self.levels: h = level(h)
+        for level in self.levels:
+            h = level(h)
         return F.pixel_shuffle(self.last(F.silu(self.norm(h))), self.patch)
 
 # %% ../../nbs/networks/autoencoder.ipynb #c005
 @dataclass
 class Posterior:
     """q(z | x), one Gaussian a number of the latent. mean, log_var: (B, c, h, w)."""
+
     mean: Tensor
     log_var: Tensor
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """One draw, by the reparametrisation mean + std * noise (Kingma & Welling 2013). (B, c, h, w)."""
-        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        """One draw, by the reparametrisation mean + std * noise (Kingma & Welling 2013).
+
+        (B, c, h, w).
+        """
+        noise = torch.randn(
+            self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype
+        )
         return self.mean + (self.log_var / 2).exp() * noise
 
     def kl(self) -> Tensor:
-        """Divergence from the standard normal in nats, summed over the latent: (mean^2 + var - 1 - log var) / 2. (B,)."""
+        """Divergence from the standard normal in nats, summed over the latent: (mean^2 + var -
+        1 - log var) / 2. (B,).
+        """
         m, v = self.mean.float(), self.log_var.float()
         return 0.5 * (m.square() + v.exp() - 1 - v).flatten(1).sum(1)
 
 
 class Autoencoder(nn.Module):
-    """What every first stage has: an encoder, a decoder, a bottleneck between them, and checks of what goes in.
+    """What every first stage has: an encoder, a decoder, a bottleneck between them, and checks
+    of what goes in.
 
-    x: (B, 3, H, W) in [-1, 1], sides divisible by `f`; z: (B, latent_channels, H / f, W / f). `encode` and `decode` are what diffusion uses.
+    x: (B, 3, H, W) in [-1, 1], sides divisible by `f`; z: (B, latent_channels, H / f, W / f).
+    `encode` and `decode` are what diffusion uses.
     """
-    def __init__(self, channels: tuple, latent_channels: int, encoder_channels: int, num_res: int, patch: int, attend: bool, groups: int):
+
+    def __init__(
+        self,
+        channels: tuple,
+        latent_channels: int,
+        encoder_channels: int,
+        num_res: int,
+        patch: int,
+        attend: bool,
+        groups: int,
+    ):
         super().__init__()
         self.f, self.latent_channels = patch * 2 ** (len(channels) - 1), latent_channels
         self.encoder = Encoder(channels, encoder_channels, num_res, patch, attend, groups)
         self.decoder = Decoder(channels, latent_channels, num_res, patch, attend, groups)
-        self.after_encoder, self.before_decoder = nn.Conv2d(encoder_channels, encoder_channels, 1), nn.Conv2d(latent_channels, latent_channels, 1)
+        self.after_encoder, self.before_decoder = nn.Conv2d(
+            encoder_channels, encoder_channels, 1
+        ), nn.Conv2d(latent_channels, latent_channels, 1)
 
     def features(self, x: Tensor) -> Tensor:
-        """The encoder's answer, (B, encoder_channels, H / f, W / f). ValueError for pictures it cannot take."""
-        if x.ndim != 4 or x.shape[1] != 3: raise ValueError(f"pictures have shape (B, 3, H, W), got {tuple(x.shape)}")
-        if x.shape[-1] % self.f or x.shape[-2] % self.f: raise ValueError(f"this autoencoder needs sides that divide by {self.f}, got {tuple(x.shape[-2:])}; resize or crop the pictures")
+        """The encoder's answer, (B, encoder_channels, H / f, W / f).
+
+        ValueError for pictures it cannot take.
+        """
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise ValueError(f"pictures have shape (B, 3, H, W), got {tuple(x.shape)}")
+        if x.shape[-1] % self.f or x.shape[-2] % self.f:
+            raise ValueError(
+                f"this autoencoder needs sides that divide by {self.f}, got"
+                f" {tuple(x.shape[-2:])}; resize or crop the pictures"
+            )
         return self.after_encoder(self.encoder(x))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latents (B, c, h, w) -> pictures (B, 3, f h, f w), about in [-1, 1]. ValueError for another number of channels."""
-        if z.ndim != 4 or z.shape[1] != self.latent_channels: raise ValueError(f"latents have shape (B, {self.latent_channels}, h, w), got {tuple(z.shape)}")
+        """Latents (B, c, h, w) -> pictures (B, 3, f h, f w), about in [-1, 1].
+
+        ValueError for another number of channels.
+        """
+        if z.ndim != 4 or z.shape[1] != self.latent_channels:
+            raise ValueError(
+                f"latents have shape (B, {self.latent_channels}, h, w), got {tuple(z.shape)}"
+            )
         return self.decoder(self.before_decoder(z))
 
 
 class KLAutoencoder(Autoencoder):
-    """First stage with a Gaussian bottleneck (Rombach 2022, appendix G, "KL-reg."). `KLAutoencoder()` has the size of Stable Diffusion's kl-f8."""
-    def __init__(self, channels: tuple = (128, 256, 512, 512), latent_channels: int = 4, num_res: int = 2, patch: int = 1, attend: bool = True, groups: int = 32):
-        super().__init__(channels, latent_channels, 2 * latent_channels, num_res, patch, attend, groups)
+    """First stage with a Gaussian bottleneck (Rombach 2022, appendix G, "KL-reg.").
+
+    `KLAutoencoder()` has the size of Stable Diffusion's kl-f8.
+    """
+
+    def __init__(
+        self,
+        channels: tuple = (128, 256, 512, 512),
+        latent_channels: int = 4,
+        num_res: int = 2,
+        patch: int = 1,
+        attend: bool = True,
+        groups: int = 32,
+    ):
+        super().__init__(
+            channels, latent_channels, 2 * latent_channels, num_res, patch, attend, groups
+        )
 
     def posterior(self, x: Tensor) -> Posterior:
         """q(z | x) of pictures (B, 3, H, W) in [-1, 1]."""
@@ -154,20 +282,39 @@ class KLAutoencoder(Autoencoder):
         """The mean of q(z | x). (B, 3, H, W) -> (B, c, H / f, W / f)."""
         return self.posterior(x).mean
 
-    def bottleneck(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """For training: a sample of q(z | x), (B, c, h, w), and its price, the KL divergence in nats, (B,)."""
+    def bottleneck(
+        self, x: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """For training: a sample of q(z | x), (B, c, h, w), and its price, the KL divergence in
+        nats, (B,).
+        """
         q = self.posterior(x)
         return q.sample(generator), q.kl()
 
 # %% ../../nbs/networks/autoencoder.ipynb #c006
 class VQAutoencoder(Autoencoder):
-    """First stage with a codebook (Rombach 2022, appendix G, "VQ-reg."; VQGAN). Diffusion works on z before the codebook; `decode` quantises first.
+    """First stage with a codebook (Rombach 2022, appendix G, "VQ-reg."; VQGAN).
 
-    `VQAutoencoder()` has the size of latent diffusion's vq-f4: 8192 codes of 3 numbers, which learn by gradient; with a `decay`, by running means.
+    Diffusion works on z before the codebook; `decode` quantises first.
+
+    `VQAutoencoder()` has the size of latent diffusion's vq-f4: 8192 codes of 3 numbers, which
+    learn by gradient; with a `decay`, by running means.
     """
-    def __init__(self, channels: tuple = (128, 256, 512), latent_channels: int = 3, codes: int = 8192, num_res: int = 2, patch: int = 1, attend: bool = True, groups: int = 32,
-                 decay: float | None = None):
-        super().__init__(channels, latent_channels, latent_channels, num_res, patch, attend, groups)
+
+    def __init__(
+        self,
+        channels: tuple = (128, 256, 512),
+        latent_channels: int = 3,
+        codes: int = 8192,
+        num_res: int = 2,
+        patch: int = 1,
+        attend: bool = True,
+        groups: int = 32,
+        decay: float | None = None,
+    ):
+        super().__init__(
+            channels, latent_channels, latent_channels, num_res, patch, attend, groups
+        )
         self.quantizer = VectorQuantizer(codes, latent_channels, decay)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -178,28 +325,83 @@ class VQAutoencoder(Autoencoder):
         """Latents (B, c, h, w), quantised on the way -> pictures (B, 3, f h, f w)."""
         return super().decode(self.quantizer(z)[0])
 
-    def bottleneck(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """For training: z, which `decode` quantises, and the codebook's price, a sum over the latent as the KL is, (B,)."""
+    def bottleneck(
+        self, x: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """For training: z, which `decode` quantises, and the codebook's price, a sum over the
+        latent as the KL is, (B,).
+        """
         z = self.features(x)
         return z, (self.quantizer(z)[2] * z[0].numel()).expand(len(z))
 
 # %% ../../nbs/networks/autoencoder.ipynb #c008
 def table_lines(places: dict[str, str], parts: dict[str, str], *change) -> list[tuple]:
-    """Lines for `published.files.rename`: weight and bias of every part (their name -> ours) at every place (pattern -> replacement)."""
-    return [("".join([there and rf"{there}\.", re.escape(part), r"\.(?P<p>weight|bias)"]), "".join([here and f"{here}.", own, r".\g<p>"]), *change)
-            for there, here in places.items() for part, own in parts.items()]
+    """Lines for `published.files.rename`: weight and bias of every part (their name -> ours) at
+    every place (pattern -> replacement).
+    """
+    return [
+        (
+            "".join([there and rf"{there}\.", re.escape(part), r"\.(?P<p>weight|bias)"]),
+            "".join([here and f"{here}.", own, r".\g<p>"]),
+            *change,
+        )
+        for there, here in places.items()
+        for part, own in parts.items()
+    ]
 
 
 def as_matrix(w: Tensor) -> Tensor:
-    """The weight of a linear layer, also where it was kept as a 1x1 convolution, (out, in, 1, 1); biases stay as they are."""
+    """The weight of a linear layer, also where it was kept as a 1x1 convolution, (out, in, 1,
+    1); biases stay as they are.
+    """
     return w.flatten(1) if w.ndim > 2 else w
 
 
-RES_AT = {r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)": r"encoder.levels.\1.0.\2", r"decoder\.up_blocks\.(\d+)\.resnets\.(\d+)": r"decoder.levels.\1.0.\2",
-          r"(encoder|decoder)\.mid_block\.resnets\.0": r"\1.middle.0", r"(encoder|decoder)\.mid_block\.resnets\.1": r"\1.middle.2"}
-DIFFUSERS_AUTOENCODER = (table_lines(RES_AT, {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2", "conv_shortcut": "shortcut"})
-    + table_lines({r"(encoder|decoder)\.mid_block\.attentions\.0": r"\1.middle.1"}, {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "out",
-                                                                                   "query": "q", "key": "k", "value": "v", "proj_attn": "out"}, as_matrix)
-    + table_lines({r"encoder\.down_blocks\.(\d+)\.downsamplers\.0": r"encoder.levels.\1.1", r"decoder\.up_blocks\.(\d+)\.upsamplers\.0": r"decoder.levels.\1.1"}, {"conv": "1"})
-    + table_lines({"(encoder|decoder)": r"\1"}, {"conv_in": "first", "conv_norm_out": "norm", "conv_out": "last"})
-    + table_lines({"": ""}, {"quant_conv": "after_encoder", "post_quant_conv": "before_decoder"}) + [("quantize.embedding.weight", "quantizer.codes")])
+RES_AT = {
+    r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)": r"encoder.levels.\1.0.\2",
+    r"decoder\.up_blocks\.(\d+)\.resnets\.(\d+)": r"decoder.levels.\1.0.\2",
+    r"(encoder|decoder)\.mid_block\.resnets\.0": r"\1.middle.0",
+    r"(encoder|decoder)\.mid_block\.resnets\.1": r"\1.middle.2",
+}
+DIFFUSERS_AUTOENCODER = (
+    table_lines(
+        RES_AT,
+        {
+            "norm1": "norm1",
+            "conv1": "conv1",
+            "norm2": "norm2",
+            "conv2": "conv2",
+            "conv_shortcut": "shortcut",
+        },
+    )
+    + table_lines(
+        {r"(encoder|decoder)\.mid_block\.attentions\.0": r"\1.middle.1"},
+        {
+            "group_norm": "norm",
+            "to_q": "q",
+            "to_k": "k",
+            "to_v": "v",
+            "to_out.0": "out",
+            "query": "q",
+            "key": "k",
+            "value": "v",
+            "proj_attn": "out",
+        },
+        as_matrix,
+    )
+    + table_lines(
+        {
+            r"encoder\.down_blocks\.(\d+)\.downsamplers\.0": r"encoder.levels.\1.1",
+            r"decoder\.up_blocks\.(\d+)\.upsamplers\.0": r"decoder.levels.\1.1",
+        },
+        {"conv": "1"},
+    )
+    + table_lines(
+        {"(encoder|decoder)": r"\1"},
+        {"conv_in": "first", "conv_norm_out": "norm", "conv_out": "last"},
+    )
+    + table_lines(
+        {"": ""}, {"quant_conv": "after_encoder", "post_quant_conv": "before_decoder"}
+    )
+    + [("quantize.embedding.weight", "quantizer.codes")]
+)

@@ -17,63 +17,109 @@ import torch.nn.functional as F
 
 # %% ../../nbs/networks/codebooks.ipynb #c003
 def usage(ids: Tensor, size: int) -> dict[str, float]:
-    """How a codebook of `size` codes is used by ids (any shape): {"used": share of codes that occur, "perplexity": exp of the entropy}."""
-    if not ids.numel(): raise ValueError("there are no tokens to count; encode at least one picture")
+    """How a codebook of `size` codes is used by ids (any shape): {"used": share of codes that
+    occur, "perplexity": exp of the entropy}.
+    """
+    if not ids.numel():
+        raise ValueError("there are no tokens to count; encode at least one picture")
     p = torch.bincount(ids.flatten(), minlength=size).double() / ids.numel()
-    return {"used": float((p > 0).double().mean()), "perplexity": float(torch.special.entr(p).sum().exp())}
+    return {
+        "used": float((p > 0).double().mean()),
+        "perplexity": float(torch.special.entr(p).sum().exp()),
+    }
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture in decibels: -10 log10 of the mean square error on a scale where black is 0 and white 1.
+    """Peak signal-to-noise ratio of each picture in decibels: -10 log10 of the mean square
+    error on a scale where black is 0 and white 1.
 
-    x, y: (B, C, H, W) in [-1, 1] -> (B,). Higher is better; 20 dB is an error of a tenth of the range, every 6 dB halve it.
+    x, y: (B, C, H, W) in [-1, 1] -> (B,). Higher is better; 20 dB is an error of a tenth of the
+    range, every 6 dB halve it.
     """
-    if x.shape != y.shape or not len(x): raise ValueError(f"two batches of pictures of one shape are needed, got {tuple(x.shape)} and {tuple(y.shape)}")
+    if x.shape != y.shape or not len(x):
+        raise ValueError(
+            f"two batches of pictures of one shape are needed, got {tuple(x.shape)} and"
+            f" {tuple(y.shape)}"
+        )
     return -10 * ((x - y).float() / 2).square().flatten(1).mean(1).clamp(min=1e-10).log10()
 
 # %% ../../nbs/networks/codebooks.ipynb #c004
 @torch.no_grad()
 def k_means(points: Tensor, size: int, steps: int = 8) -> Tensor:
-    """`size` centres of points (N, D) by Lloyd's iterations -> (size, D). A centre without points moves onto a random one."""
-    if len(points) < size: raise ValueError(f"{len(points)} points cannot have {size} centres; give more pictures or a smaller codebook")
+    """`size` centres of points (N, D) by Lloyd's iterations -> (size, D).
+
+    A centre without points moves onto a random one.
+    """
+    if len(points) < size:
+        raise ValueError(
+            f"{len(points)} points cannot have {size} centres; give more pictures or a smaller"
+            " codebook"
+        )
     pick = lambda n: points[torch.randint(len(points), (n,), device=points.device)]
     centres = points[torch.randperm(len(points), device=points.device)[:size]].clone()
     for _ in range(steps):
         ids = nearest(points, centres)
         count = torch.bincount(ids, minlength=size).to(points.dtype)[:, None]
-        centres = torch.where(count > 0, torch.zeros_like(centres).index_add_(0, ids, points) / count.clamp(min=1), pick(size))
+        centres = torch.where(
+            count > 0,
+            torch.zeros_like(centres).index_add_(0, ids, points) / count.clamp(min=1),
+            pick(size),
+        )
     return centres
 
 
 @torch.no_grad()
 def nearest(points: Tensor, codes: Tensor, chunk: int = 8192) -> Tensor:
-    """Index of the nearest code (Euclidean) for each point: (N, D), (K, D) -> (N,). |z|^2 is the same for all codes, so it is left out."""
+    """Index of the nearest code (Euclidean) for each point: (N, D), (K, D) -> (N,). |z|^2 is
+    the same for all codes, so it is left out.
+    """
     half = codes.square().sum(1) / 2
     return torch.cat([(half - part @ codes.T).argmin(1) for part in points.split(chunk)])
 
 # %% ../../nbs/networks/codebooks.ipynb #c005
 class VectorQuantizer(nn.Module):
-    """Replaces each vector of a grid by its nearest code; gradients pass straight through (van den Oord 2017, sec. 3).
+    """Replaces each vector of a grid by its nearest code; gradients pass straight through (van
+    den Oord 2017, sec. 3).
 
-    z: (B, dim, h, w) -> (the codes (B, dim, h, w), their ids (B, h, w), loss). decay: codes are running means of the vectors they replace (the paper's
-    appendix A.1), the loss is `commitment` ||z - sg[e]||^2 and codes used less than `revive` times the average move onto vectors of the batch; decay=None:
-    codes learn by the gradient of ||sg[z] - e||^2, which joins the loss (eq. 3).
+    z: (B, dim, h, w) -> (the codes (B, dim, h, w), their ids (B, h, w), loss). decay: codes are
+    running means of the vectors they replace (the paper's appendix A.1), the loss is
+    `commitment` ||z - sg[e]||^2 and codes used less than `revive` times the average move onto
+    vectors of the batch; decay=None: codes learn by the gradient of ||sg[z] - e||^2, which
+    joins the loss (eq. 3).
     """
-    def __init__(self, size: int, dim: int, decay: float | None = 0.99, commitment: float = 0.25, revive: float = 0.03):
+
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        decay: float | None = 0.99,
+        commitment: float = 0.25,
+        revive: float = 0.03,
+    ):
         super().__init__()
-        self.size, self.dim, self.decay, self.commitment, self.revive = size, dim, decay, commitment, revive
+        self.size, self.dim, self.decay, self.commitment, self.revive = (
+            size,
+            dim,
+            decay,
+            commitment,
+            revive,
+        )
         codes = torch.empty(size, dim).uniform_(-1 / size, 1 / size)
-        if decay is None: self.codes = nn.Parameter(codes)
+        if decay is None:
+            self.codes = nn.Parameter(codes)
         else:
             self.register_buffer("codes", codes)
             self.register_buffer("sums", codes.clone())
-            self.register_buffer("counts", torch.zeros(size))          # all zero: not started yet
+            self.register_buffer("counts", torch.zeros(size))  # all zero: not started yet
 
     def encode(self, z: Tensor) -> Tensor:
         """(B, dim, h, w) -> ids (B, h, w)."""
-        if z.ndim != 4 or z.shape[1] != self.dim: raise ValueError(f"expected vectors (B, {self.dim}, h, w), got {tuple(z.shape)}")
+        if z.ndim != 4 or z.shape[1] != self.dim:
+            raise ValueError(f"expected vectors (B, {self.dim}, h, w), got {tuple(z.shape)}")
         B, _, h, w = z.shape
-        return nearest(z.detach().movedim(1, -1).flatten(0, -2).float(), self.codes.detach()).view(B, h, w)
+        return nearest(
+            z.detach().movedim(1, -1).flatten(0, -2).float(), self.codes.detach()
+        ).view(B, h, w)
 
     def decode(self, ids: Tensor) -> Tensor:
         """ids (B, h, w) -> codes (B, dim, h, w)."""
@@ -82,63 +128,98 @@ class VectorQuantizer(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z = z.float()
-        if self.training and self.decay is not None and not self.counts.any(): self.start(z)
+        if self.training and self.decay is not None and not self.counts.any():
+            self.start(z)
         ids = self.encode(z)
         e = self.codes[ids].movedim(-1, 1)
         loss = self.commitment * F.mse_loss(z, e.detach())
-        if self.decay is None: loss = loss + F.mse_loss(e, z.detach())
-        elif self.training: self.follow(z.detach(), ids)
+        if self.decay is None:
+            loss = loss + F.mse_loss(e, z.detach())
+        elif self.training:
+            self.follow(z.detach(), ids)
         return z + (e - z).detach(), ids, loss
 
     @torch.no_grad()
     def start(self, z: Tensor):
-        """Put the codes onto vectors of a batch, so that they lie where the encoder's output lies."""
+        """Put the codes onto vectors of a batch, so that they lie where the encoder's output
+        lies.
+        """
         vectors = z.detach().movedim(1, -1).flatten(0, -2)
         self.codes.copy_(vectors[torch.randint(len(vectors), (self.size,), device=z.device)])
-        self.sums.copy_(self.codes); self.counts.fill_(1.0)
+        self.sums.copy_(self.codes)
+        self.counts.fill_(1.0)
 
     @torch.no_grad()
     def follow(self, z: Tensor, ids: Tensor):
-        """Running counts and sums of the vectors that chose each code; codes nobody chooses are revived. z: (B, dim, h, w), ids: (B, h, w)."""
+        """Running counts and sums of the vectors that chose each code; codes nobody chooses are
+        revived. z: (B, dim, h, w), ids: (B, h, w).
+        """
         vectors, ids = z.movedim(1, -1).flatten(0, -2), ids.flatten()
         self.counts.lerp_(torch.bincount(ids, minlength=self.size).to(z.dtype), 1 - self.decay)
         self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, ids, vectors), 1 - self.decay)
         dead = self.counts < self.revive * self.counts.mean()
         if dead.any():
-            self.sums[dead] = vectors[torch.randint(len(vectors), (int(dead.sum()),), device=z.device)]
+            self.sums[dead] = vectors[
+                torch.randint(len(vectors), (int(dead.sum()),), device=z.device)
+            ]
             self.counts[dead] = 1.0
         self.codes.copy_(self.sums / self.counts.clamp(min=1e-5)[:, None])
 
 
 def check_ids(ids: Tensor, size: int):
     """ValueError where token ids are not whole numbers in 0 .. size - 1, or there are none."""
-    if ids.is_floating_point() or not ids.numel(): raise ValueError(f"token ids are whole numbers, at least one of them; got {tuple(ids.shape)} of {ids.dtype}")
-    if ids.min() < 0 or ids.max() >= size: raise ValueError(f"token ids must lie in 0 .. {size - 1}, got {int(ids.min())} to {int(ids.max())}; were they made with another codebook?")
+    if ids.is_floating_point() or not ids.numel():
+        raise ValueError(
+            f"token ids are whole numbers, at least one of them; got {tuple(ids.shape)} of"
+            f" {ids.dtype}"
+        )
+    if ids.min() < 0 or ids.max() >= size:
+        raise ValueError(
+            f"token ids must lie in 0 .. {size - 1}, got {int(ids.min())} to {int(ids.max())};"
+            " were they made with another codebook?"
+        )
 
 
 def check_pictures(x: Tensor, patch: int):
-    """ValueError where x is no batch (B, 3, H, W) in [-1, 1] whose sides are multiples of `patch`."""
-    if x.ndim != 4 or x.shape[1] != 3 or not len(x): raise ValueError(f"expected pictures (B, 3, H, W), at least one, got {tuple(x.shape)}")
-    if x.shape[2] % patch or x.shape[3] % patch: raise ValueError(f"the sides of a picture must be multiples of {patch} pixels, got {x.shape[2]} x {x.shape[3]}; crop or scale it")
-    if not (x.min() >= -1.01 and x.max() <= 1.01): raise ValueError(f"pictures must lie in [-1, 1], got {float(x.min()):.3g} to {float(x.max()):.3g}; use x / 127.5 - 1 for bytes")
+    """ValueError where x is no batch (B, 3, H, W) in [-1, 1] whose sides are multiples of
+    `patch`.
+    """
+    if x.ndim != 4 or x.shape[1] != 3 or not len(x):
+        raise ValueError(f"expected pictures (B, 3, H, W), at least one, got {tuple(x.shape)}")
+    if x.shape[2] % patch or x.shape[3] % patch:
+        raise ValueError(
+            f"the sides of a picture must be multiples of {patch} pixels, got {x.shape[2]} x"
+            f" {x.shape[3]}; crop or scale it"
+        )
+    if not (x.min() >= -1.01 and x.max() <= 1.01):
+        raise ValueError(
+            f"pictures must lie in [-1, 1], got {float(x.min()):.3g} to {float(x.max()):.3g};"
+            " use x / 127.5 - 1 for bytes"
+        )
 
 # %% ../../nbs/networks/codebooks.ipynb #c006
 def gumbel_softmax(logits: Tensor, tau: float | Tensor) -> Tensor:
-    """A relaxed sample of the categorical distribution with these logits, over the last dim: softmax((logits + gumbel noise) / tau).
+    """A relaxed sample of the categorical distribution with these logits, over the last dim:
+    softmax((logits + gumbel noise) / tau).
 
-    tau -> 0: one-hot samples; large tau: nearly uniform. Differentiable in the logits. Sources: Jang 2016, eq. 2; Maddison 2016.
+    tau -> 0: one-hot samples; large tau: nearly uniform. Differentiable in the logits. Sources:
+    Jang 2016, eq. 2; Maddison 2016.
     """
     noise = -torch.empty_like(logits).exponential_().log()
     return F.softmax((logits + noise) / tau, -1)
 
 
 def cosine(start: float, end: float, share: float) -> float:
-    """From start to end along half a cosine as share goes from 0 to 1; before and after it stays."""
+    """From start to end along half a cosine as share goes from 0 to 1; before and after it
+    stays.
+    """
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
 
 # %% ../../nbs/networks/codebooks.ipynb #c007
 def map_pixels(x: Tensor, eps: float = 0.1) -> Tensor:
-    """[-1, 1] -> [eps, 1 - eps], away from 0 and 1, where the logit is infinite (DALL-E, appendix A.3)."""
+    """[-1, 1] -> [eps, 1 - eps], away from 0 and 1, where the logit is infinite (DALL-E,
+    appendix A.3).
+    """
     return (1 - 2 * eps) * (x + 1) / 2 + eps
 
 
@@ -148,7 +229,8 @@ def unmap_pixels(y: Tensor, eps: float = 0.1) -> Tensor:
 
 
 def logit_laplace(y: Tensor, mu: Tensor, log_b: Tensor) -> Tensor:
-    """Log density of the logit-Laplace distribution at y in (0, 1): y = sigmoid(a Laplace variable of mean mu and scale exp(log_b)).
+    """Log density of the logit-Laplace distribution at y in (0, 1): y = sigmoid(a Laplace
+    variable of mean mu and scale exp(log_b)).
 
     log f(y) = -log(2 b y (1 - y)) - |logit y - mu| / b (DALL-E, eq. 2). All of one shape.
     """
@@ -156,25 +238,43 @@ def logit_laplace(y: Tensor, mu: Tensor, log_b: Tensor) -> Tensor:
 
 # %% ../../nbs/networks/codebooks.ipynb #c008
 class ResidualBlock(nn.Module):
-    """x + gain * conv(relu(conv(relu(x)))), both 3 x 3, with a narrow middle. A small gain starts it near the identity. (B, dim, H, W) -> same."""
+    """x + gain * conv(relu(conv(relu(x)))), both 3 x 3, with a narrow middle.
+
+    A small gain starts it near the identity. (B, dim, H, W) -> same.
+    """
+
     def __init__(self, dim: int, hidden: int, gain: float):
         super().__init__()
-        self.gain, self.conv1, self.conv2 = gain, nn.Conv2d(dim, hidden, 3, padding=1), nn.Conv2d(hidden, dim, 3, padding=1)
+        self.gain, self.conv1, self.conv2 = (
+            gain,
+            nn.Conv2d(dim, hidden, 3, padding=1),
+            nn.Conv2d(hidden, dim, 3, padding=1),
+        )
 
-    def forward(self, x: Tensor) -> Tensor: return x + self.gain * self.conv2(F.relu(self.conv1(F.relu(x))))
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.gain * self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
 class GridEncoder(nn.Module):
     """Pictures to a coarse grid: (B, 3, H, W) -> (B, out, H / patch, W / patch).
 
-    The first 3 patch^2 of its `dim` channels begin as the patch's own values, so that a 1 x 1 head can be started as a linear map of patches.
+    The first 3 patch^2 of its `dim` channels begin as the patch's own values, so that a 1 x 1
+    head can be started as a linear map of patches.
     """
-    def __init__(self, out: int, dim: int = 128, hidden: int = 48, depth: int = 2, patch: int = 4):
+
+    def __init__(
+        self, out: int, dim: int = 128, hidden: int = 48, depth: int = 2, patch: int = 4
+    ):
         super().__init__()
-        self.patch, pixels = patch, 3 * patch ** 2
-        if dim <= pixels: raise ValueError(f"dim must be larger than the {pixels} values of a patch, got {dim}")
+        self.patch, pixels = patch, 3 * patch**2
+        if dim <= pixels:
+            raise ValueError(
+                f"dim must be larger than the {pixels} values of a patch, got {dim}"
+            )
         self.stem = nn.Conv2d(pixels, dim - pixels, 3, padding=1)
-        self.blocks = nn.Sequential(*(ResidualBlock(dim, hidden, 0.5 / depth) for _ in range(depth)))
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(dim, hidden, 0.5 / depth) for _ in range(depth))
+        )
         self.head = nn.Conv2d(dim, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -183,19 +283,30 @@ class GridEncoder(nn.Module):
 
 
 class GridDecoder(nn.Module):
-    """A coarse grid of codes to pictures, 4 pixels a side for each: (B, dim, h, w) -> (B, out, 4 h, 4 w).
+    """A coarse grid of codes to pictures, 4 pixels a side for each: (B, dim, h, w) -> (B, out,
+    4 h, 4 w).
 
-    The first 48 channels of a code are a patch that goes to the first three output channels as it is; the network, whose last layer starts at zero, adds what the neighbours tell.
+    The first 48 channels of a code are a patch that goes to the first three output channels as
+    it is; the network, whose last layer starts at zero, adds what the neighbours tell.
     """
-    def __init__(self, out: int, dim: int = 128, hidden: int = 48, depth: int = 2, fine: int = 48):
+
+    def __init__(
+        self, out: int, dim: int = 128, hidden: int = 48, depth: int = 2, fine: int = 48
+    ):
         super().__init__()
-        if dim < 48: raise ValueError(f"dim must be at least the 48 values of a patch, got {dim}")
+        if dim < 48:
+            raise ValueError(f"dim must be at least the 48 values of a patch, got {dim}")
         self.first = nn.Conv2d(dim, dim, 1)
-        self.coarse = nn.Sequential(*(ResidualBlock(dim, hidden, 0.5 / depth) for _ in range(depth)))
+        self.coarse = nn.Sequential(
+            *(ResidualBlock(dim, hidden, 0.5 / depth) for _ in range(depth))
+        )
         self.widen = nn.Conv2d(dim, 4 * fine, 1)
-        self.fine = nn.Sequential(*(ResidualBlock(fine, hidden, 0.5 / depth) for _ in range(depth)))
+        self.fine = nn.Sequential(
+            *(ResidualBlock(fine, hidden, 0.5 / depth) for _ in range(depth))
+        )
         self.last = nn.Conv2d(fine, 4 * out, 3, padding=1)
-        nn.init.zeros_(self.last.weight); nn.init.zeros_(self.last.bias)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
 
     def forward(self, codes: Tensor) -> Tensor:
         h = F.pixel_shuffle(F.relu(self.widen(F.relu(self.coarse(self.first(codes))))), 2)
@@ -205,13 +316,27 @@ class GridDecoder(nn.Module):
 
 # %% ../../nbs/networks/codebooks.ipynb #c009
 class VQVAE(nn.Module):
-    """Vector-quantised autoencoder (van den Oord 2017), small: pictures (B, 3, H, W) to ids (B, H / 4, W / 4) and back.
+    """Vector-quantised autoencoder (van den Oord 2017), small: pictures (B, 3, H, W) to ids (B,
+    H / 4, W / 4) and back.
 
-    config: vocab codes of `dim` numbers, and the sizes of `GridEncoder` and `GridDecoder`; `decay`, `commitment`: see VectorQuantizer.
+    config: vocab codes of `dim` numbers, and the sizes of `GridEncoder` and `GridDecoder`;
+    `decay`, `commitment`: see VectorQuantizer.
     """
-    def __init__(self, vocab: int = 1024, dim: int = 96, hidden: int = 48, depth: int = 2, fine: int = 48, decay: float | None = 0.99, commitment: float = 0.25):
+
+    def __init__(
+        self,
+        vocab: int = 1024,
+        dim: int = 96,
+        hidden: int = 48,
+        depth: int = 2,
+        fine: int = 48,
+        decay: float | None = 0.99,
+        commitment: float = 0.25,
+    ):
         super().__init__()
-        self.encoder, self.decoder = GridEncoder(dim, dim, hidden, depth), GridDecoder(3, dim, hidden, depth, fine)
+        self.encoder, self.decoder = GridEncoder(dim, dim, hidden, depth), GridDecoder(
+            3, dim, hidden, depth, fine
+        )
         self.quantizer = VectorQuantizer(vocab, dim, decay, commitment)
         self.vocab = vocab
 
@@ -225,21 +350,32 @@ class VQVAE(nn.Module):
         return self.decoder(self.quantizer.decode(ids)).clamp(-1, 1)
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
-        """Square error and commitment (eq. 3): {"loss", "reconstruction", "codebook"}. x: (B, 3, H, W) in [-1, 1]."""
+        """Square error and commitment (eq. 3): {"loss", "reconstruction", "codebook"}. x: (B,
+        3, H, W) in [-1, 1].
+        """
         codes, _, codebook = self.quantizer(self.encoder(x))
         error = F.mse_loss(self.decoder(codes).float(), x)
         return {"loss": error + codebook, "reconstruction": error, "codebook": codebook}
 
 
 class VQVAE2(nn.Module):
-    """Two levels of codes (Razavi 2019), small: a top grid of H / 8 for what goes where, a bottom grid of H / 4, told the top, for the detail.
+    """Two levels of codes (Razavi 2019), small: a top grid of H / 8 for what goes where, a
+    bottom grid of H / 4, told the top, for the detail.
 
-    Pictures (B, 3, H, W) to ids {"top": (B, H / 8, W / 8), "bottom": (B, H / 4, W / 4)} and back.
+    Pictures (B, 3, H, W) to ids {"top": (B, H / 8, W / 8), "bottom": (B, H / 4, W / 4)} and
+    back.
     """
-    def __init__(self, vocab: int = 512, dim: int = 96, hidden: int = 48, depth: int = 2, fine: int = 48):
+
+    def __init__(
+        self, vocab: int = 512, dim: int = 96, hidden: int = 48, depth: int = 2, fine: int = 48
+    ):
         super().__init__()
-        self.encoder, self.up = GridEncoder(dim, dim, hidden, depth), nn.ConvTranspose2d(dim, dim, 2, 2)
-        self.coarser = nn.Sequential(nn.ReLU(), nn.Conv2d(dim, dim, 2, 2), ResidualBlock(dim, hidden, 0.25))
+        self.encoder, self.up = GridEncoder(dim, dim, hidden, depth), nn.ConvTranspose2d(
+            dim, dim, 2, 2
+        )
+        self.coarser = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(dim, dim, 2, 2), ResidualBlock(dim, hidden, 0.25)
+        )
         self.bottom_of, self.both = nn.Conv2d(2 * dim, dim, 1), nn.Conv2d(2 * dim, dim, 1)
         self.top, self.bottom = VectorQuantizer(vocab, dim), VectorQuantizer(vocab, dim)
         self.decoder = GridDecoder(3, dim, hidden, depth, fine)
@@ -262,28 +398,59 @@ class VQVAE2(nn.Module):
 
     def decode(self, ids: dict[str, Tensor]) -> Tensor:
         """The ids of both levels to pictures in [-1, 1]."""
-        return self.join(self.top.decode(ids["top"]), self.bottom.decode(ids["bottom"])).clamp(-1, 1)
+        return self.join(self.top.decode(ids["top"]), self.bottom.decode(ids["bottom"])).clamp(
+            -1, 1
+        )
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
         """Square error and both commitments: {"loss", "reconstruction", "codebook"}."""
         (top, _, first), (bottom, _, second) = self.split(x)
         error = F.mse_loss(self.join(top, bottom).float(), x)
-        return {"loss": error + first + second, "reconstruction": error, "codebook": first + second}
+        return {
+            "loss": error + first + second,
+            "reconstruction": error,
+            "codebook": first + second,
+        }
 
 # %% ../../nbs/networks/codebooks.ipynb #c010
 class DiscreteVAE(nn.Module):
-    """DALL-E's first stage (Ramesh 2021, sec. 2.1): a categorical posterior for each cell of a grid, relaxed by Gumbel noise while it learns.
+    """DALL-E's first stage (Ramesh 2021, sec. 2.1): a categorical posterior for each cell of a
+    grid, relaxed by Gumbel noise while it learns.
 
-    Pictures (B, 3, H, W) to ids (B, H / 4, W / 4) and back. tau goes from 1 to `tau_end` along a cosine over `anneal` updates, the weight of the KL term from 0 to
-    `beta` over a thirtieth of them (the paper: 1 to 1/16 over 150,000; 0 to 6.6 over 5,000). likelihood: "logit_laplace", the paper's, or "gaussian" with
-    variance 1/20, that is the square error, which is what PSNR measures. `sharpness`: see `start`.
+    Pictures (B, 3, H, W) to ids (B, H / 4, W / 4) and back. tau goes from 1 to `tau_end` along
+    a cosine over `anneal` updates, the weight of the KL term from 0 to `beta` over a thirtieth
+    of them (the paper: 1 to 1/16 over 150,000; 0 to 6.6 over 5,000). likelihood:
+    "logit_laplace", the paper's, or "gaussian" with variance 1/20, that is the square error,
+    which is what PSNR measures. `sharpness`: see `start`.
     """
-    def __init__(self, vocab: int = 1024, dim: int = 128, hidden: int = 48, depth: int = 2, fine: int = 48, anneal: int = 1500, tau_end: float = 1 / 16,
-                 beta: float = 0.1, sharpness: float = 0.5, likelihood: str = "logit_laplace"):
+
+    def __init__(
+        self,
+        vocab: int = 1024,
+        dim: int = 128,
+        hidden: int = 48,
+        depth: int = 2,
+        fine: int = 48,
+        anneal: int = 1500,
+        tau_end: float = 1 / 16,
+        beta: float = 0.1,
+        sharpness: float = 0.5,
+        likelihood: str = "logit_laplace",
+    ):
         super().__init__()
-        if likelihood not in ("logit_laplace", "gaussian"): raise ValueError(f"likelihood is 'logit_laplace' or 'gaussian', not {likelihood!r}")
-        self.vocab, self.anneal, self.tau_end, self.beta, self.sharpness, self.likelihood = vocab, anneal, tau_end, beta, sharpness, likelihood
-        self.encoder, self.decoder = GridEncoder(vocab, dim, hidden, depth), GridDecoder(6, dim, hidden, depth, fine)
+        if likelihood not in ("logit_laplace", "gaussian"):
+            raise ValueError(f"likelihood is 'logit_laplace' or 'gaussian', not {likelihood!r}")
+        self.vocab, self.anneal, self.tau_end, self.beta, self.sharpness, self.likelihood = (
+            vocab,
+            anneal,
+            tau_end,
+            beta,
+            sharpness,
+            likelihood,
+        )
+        self.encoder, self.decoder = GridEncoder(vocab, dim, hidden, depth), GridDecoder(
+            6, dim, hidden, depth, fine
+        )
         self.codes = nn.Embedding(vocab, dim)
         nn.init.normal_(self.codes.weight, std=0.1)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
@@ -293,12 +460,16 @@ class DiscreteVAE(nn.Module):
         return self.encoder(map_pixels(x).logit()).movedim(1, -1).float()
 
     def ids(self, x: Tensor) -> Tensor:
-        """The most likely code of each cell, no noise: (B, 3, H, W) in [-1, 1] -> (B, H / 4, W / 4)."""
+        """The most likely code of each cell, no noise: (B, 3, H, W) in [-1, 1] -> (B, H / 4, W
+        / 4).
+        """
         check_pictures(x, 4)
         return self.logits(x).argmax(-1)
 
     def parameters_of(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (B, h, w, dim) to mu and log b of the logit-Laplace distribution, both (B, 3, 4 h, 4 w)."""
+        """Codes (B, h, w, dim) to mu and log b of the logit-Laplace distribution, both (B, 3, 4
+        h, 4 w).
+        """
         mu, log_b = self.decoder(codes.movedim(-1, 1)).float().chunk(2, 1)
         return mu, log_b.clamp(-6, 3)
 
@@ -308,28 +479,44 @@ class DiscreteVAE(nn.Module):
         return unmap_pixels(self.parameters_of(self.codes(ids))[0].sigmoid())
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
-        """The negative evidence lower bound per number of the picture: {"loss", "nll", "kl" (nats a token), "tau"}. x: (B, 3, H, W) in [-1, 1]."""
+        """The negative evidence lower bound per number of the picture: {"loss", "nll", "kl"
+        (nats a token), "tau"}. x: (B, 3, H, W) in [-1, 1].
+        """
         share = float(self.updates) / self.anneal
-        if self.training: self.updates += 1
+        if self.training:
+            self.updates += 1
         tau, beta = cosine(1.0, self.tau_end, share), cosine(0.0, self.beta, 30 * share)
         logits = self.logits(x)
         mu, log_b = self.parameters_of(gumbel_softmax(logits, tau) @ self.codes.weight)
-        if self.likelihood == "gaussian": nll = 10 * (((mu.sigmoid() - 0.1) / 0.8 * 2 - 1) - x).square().mean()
-        else: nll = -logit_laplace(map_pixels(x), mu, log_b).mean()
+        if self.likelihood == "gaussian":
+            nll = 10 * (((mu.sigmoid() - 0.1) / 0.8 * 2 - 1) - x).square().mean()
+        else:
+            nll = -logit_laplace(map_pixels(x), mu, log_b).mean()
         log_q = logits.log_softmax(-1)
-        kl = (log_q.exp() * (log_q + math.log(self.vocab))).sum(-1).mean()                  # to the uniform prior
+        kl = (
+            (log_q.exp() * (log_q + math.log(self.vocab))).sum(-1).mean()
+        )  # to the uniform prior
         tokens_a_number = logits[..., 0].numel() / x.numel()
-        return {"loss": nll + beta * tokens_a_number * kl, "nll": nll, "kl": kl, "tau": torch.tensor(tau, device=x.device)}
+        return {
+            "loss": nll + beta * tokens_a_number * kl,
+            "nll": nll,
+            "kl": kl,
+            "tau": torch.tensor(tau, device=x.device),
+        }
 
     @torch.no_grad()
     def start(self, x: Tensor, points: int = 60_000):
-        """Begin as k-means on 4 x 4 patches: codes are the centres, logits are -sharpness * squared distance, the decoder gives the centre back.
+        """Begin as k-means on 4 x 4 patches: codes are the centres, logits are -sharpness *
+        squared distance, the decoder gives the centre back.
 
-        Not in the paper, which has 3 million updates and can begin with noise. x: (B, 3, H, W) in [-1, 1].
+        Not in the paper, which has 3 million updates and can begin with noise. x: (B, 3, H, W)
+        in [-1, 1].
         """
         check_pictures(x, 4)
         patches = F.pixel_unshuffle(map_pixels(x).logit(), 4).movedim(1, -1).flatten(0, -2)
-        centres = k_means(patches[torch.randperm(len(patches), device=x.device)[:points]], self.vocab)
+        centres = k_means(
+            patches[torch.randperm(len(patches), device=x.device)[:points]], self.vocab
+        )
         self.codes.weight[:, :48] = centres
         self.encoder.head.weight.mul_(0.1)
         self.encoder.head.weight[:, :48, 0, 0] = 2 * self.sharpness * centres

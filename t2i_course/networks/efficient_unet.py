@@ -18,55 +18,144 @@ from .unet import Skip, time_embedding, zero_init
 class EfficientUNet(nn.Module):
     """Imagen's Efficient U-Net (Saharia 2022, appendix B), for networks that enlarge pictures.
 
-    text_dim: width of the language model's states; first: channels at full size; channels, depths: width and residual blocks of each level, finest first (each halves the
-    grid); attention: levels with attention to places and words; see_places=False: to words alone, as in the 1024-pixel stage; heads: of that attention; token_dim: width that
-    the states are projected to first (None: not at all); skips: the bridges are "join"ed as more channels or "add"ed; scale: of the sums.
-    forward: x_t (B, in_channels, H, W), t (B,), tokens (B, L, text_dim), mask (B, L) bool or None, level (B,) in [0, 1], the augmentation level -> (B, out_channels, H, W).
+    text_dim: width of the language model's states; first: channels at full size; channels,
+    depths: width and residual blocks of each level, finest first (each halves the grid);
+    attention: levels with attention to places and words; see_places=False: to words alone, as
+    in the 1024-pixel stage; heads: of that attention; token_dim: width that the states are
+    projected to first (None: not at all); skips: the bridges are "join"ed as more channels or
+    "add"ed; scale: of the sums. forward: x_t (B, in_channels, H, W), t (B,), tokens (B, L,
+    text_dim), mask (B, L) bool or None, level (B,) in [0, 1], the augmentation level -> (B,
+    out_channels, H, W).
     """
-    def __init__(self, text_dim: int, in_channels: int = 6, out_channels: int = 3, first: int = 128, channels: tuple = (128, 256, 512, 1024), depths: tuple = (2, 4, 8, 8),
-                 attention: tuple = (3,), see_places: bool = True, heads: int = 8, groups: int = 32, emb_dim: int = 512, token_dim: int | None = None, pool_heads: int = 4,
-                 skips: str = "join", scale: float = 2**-0.5):
+
+    def __init__(
+        self,
+        text_dim: int,
+        in_channels: int = 6,
+        out_channels: int = 3,
+        first: int = 128,
+        channels: tuple = (128, 256, 512, 1024),
+        depths: tuple = (2, 4, 8, 8),
+        attention: tuple = (3,),
+        see_places: bool = True,
+        heads: int = 8,
+        groups: int = 32,
+        emb_dim: int = 512,
+        token_dim: int | None = None,
+        pool_heads: int = 4,
+        skips: str = "join",
+        scale: float = 2**-0.5,
+    ):
         super().__init__()
-        if len(channels) != len(depths): raise ValueError(f"as many depths as channels are needed, got {len(depths)} and {len(channels)}")
-        if skips not in ("join", "add"): raise ValueError(f"skips is 'join' or 'add', not {skips!r}")
+        if len(channels) != len(depths):
+            raise ValueError(
+                f"as many depths as channels are needed, got {len(depths)} and {len(channels)}"
+            )
+        if skips not in ("join", "add"):
+            raise ValueError(f"skips is 'join' or 'add', not {skips!r}")
         self.width, self.side = first, 2 ** len(channels)
-        self.time, self.level = (nn.Sequential(nn.Linear(first, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim)) for _ in range(2))
-        self.pool, self.first = TextPool(token_dim or text_dim, emb_dim, pool_heads), nn.Conv2d(in_channels, first, 3, padding=1)
+        self.time, self.level = (
+            nn.Sequential(nn.Linear(first, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
+            for _ in range(2)
+        )
+        self.pool, self.first = TextPool(token_dim or text_dim, emb_dim, pool_heads), nn.Conv2d(
+            in_channels, first, 3, padding=1
+        )
         self.translate = nn.Linear(text_dim, token_dim) if token_dim else nn.Identity()
 
         def block(c_in, c_out):
             made = ImagenBlock(c_in, c_out, emb_dim, groups=groups)
             made.scale = scale
             return made
-        def attend(level): return WordAttention(channels[level], channels[level] // heads, token_dim or text_dim, groups, see_places) if level in attention else Skip()
+
+        def attend(level):
+            return (
+                WordAttention(
+                    channels[level],
+                    channels[level] // heads,
+                    token_dim or text_dim,
+                    groups,
+                    see_places,
+                )
+                if level in attention
+                else Skip()
+            )
+
         self.down, self.up, widths = nn.ModuleList(), nn.ModuleList(), (first, *channels)
         for level, (c, n) in enumerate(zip(channels, depths)):
             halve = nn.Conv2d(widths[level], c, 3, stride=2, padding=1)
-            self.down.append(nn.ModuleList([halve, nn.ModuleList(block(c, c) for _ in range(n)), attend(level)]))
+            self.down.append(
+                nn.ModuleList(
+                    [halve, nn.ModuleList(block(c, c) for _ in range(n)), attend(level)]
+                )
+            )
         for level, (c, n) in reversed(list(enumerate(zip(channels, depths)))):
-            double = nn.Sequential(nn.Conv2d(c, 4 * widths[level], 3, padding=1), nn.PixelShuffle(2))
-            self.up.append(nn.ModuleList([nn.ModuleList(block(2 * c if skips == "join" else c, c) for _ in range(n)), attend(level), double]))
-        self.norm, self.last = nn.GroupNorm(groups, 2 * first), zero_init(nn.Conv2d(2 * first, out_channels, 3, padding=1))
+            double = nn.Sequential(
+                nn.Conv2d(c, 4 * widths[level], 3, padding=1), nn.PixelShuffle(2)
+            )
+            self.up.append(
+                nn.ModuleList(
+                    [
+                        nn.ModuleList(
+                            block(2 * c if skips == "join" else c, c) for _ in range(n)
+                        ),
+                        attend(level),
+                        double,
+                    ]
+                )
+            )
+        self.norm, self.last = nn.GroupNorm(groups, 2 * first), zero_init(
+            nn.Conv2d(2 * first, out_channels, 3, padding=1)
+        )
         self.skips, self.scale = skips, scale
 
-    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, mask: Tensor | None = None, level: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        level: Tensor | None = None,
+    ) -> Tensor:
         if x_t.shape[-1] % self.side or x_t.shape[-2] % self.side:
-            raise ValueError(f"this network needs picture sides that divide by {self.side}, got {tuple(x_t.shape[-2:])}; resize the pictures")
-        if level is None: raise ValueError("this network is told how much noise was added to the small picture: level, (B,) between 0 and 1")
+            raise ValueError(
+                f"this network needs picture sides that divide by {self.side}, got"
+                f" {tuple(x_t.shape[-2:])}; resize the pictures"
+            )
+        if level is None:
+            raise ValueError(
+                "this network is told how much noise was added to the small picture: level,"
+                " (B,) between 0 and 1"
+            )
         tokens, h = self.translate(tokens), self.first(x_t)
-        emb = self.time(time_embedding(t, self.width)) + self.level(time_embedding(1000 * level, self.width)) + self.pool(tokens, mask)
+        emb = (
+            self.time(time_embedding(t, self.width))
+            + self.level(time_embedding(1000 * level, self.width))
+            + self.pool(tokens, mask)
+        )
         full, bridges = h, []
         for halve, blocks, attend in self.down:
-            h = halve(h)                                                # down before the convolutions ...
-            for block in blocks: h = block(h, emb); bridges.append(h)
+            h = halve(h)  # down before the convolutions ...
+            for block in blocks:
+                h = block(h, emb)
+                bridges.append(h)
             h = attend(h, tokens, mask)
         for blocks, attend, double in self.up:
             for block in blocks:
                 bridge = bridges.pop()
-                h = block(torch.cat([h, bridge], dim=1) if self.skips == "join" else (h + bridge) * self.scale, emb)
-            h = double(attend(h, tokens, mask))                         # ... and up after them
+                h = block(
+                    (
+                        torch.cat([h, bridge], dim=1)
+                        if self.skips == "join"
+                        else (h + bridge) * self.scale
+                    ),
+                    emb,
+                )
+            h = double(attend(h, tokens, mask))  # ... and up after them
         return self.last(F.silu(self.norm(torch.cat([h, full], dim=1))))
 
 # %% ../../nbs/networks/efficient_unet.ipynb #c015
-_SR = dict(text_dim=4096, token_dim=512, pool_heads=8)                              # appendix F.2; the rest are the class's defaults
-IMAGEN_SR = {"64 to 256": _SR, "256 to 1024": dict(_SR, see_places=False)}          # ... and F.3
+_SR = dict(
+    text_dim=4096, token_dim=512, pool_heads=8
+)  # appendix F.2; the rest are the class's defaults
+IMAGEN_SR = {"64 to 256": _SR, "256 to 1024": dict(_SR, see_places=False)}  # ... and F.3

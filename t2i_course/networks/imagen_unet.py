@@ -22,58 +22,127 @@ from .unet import Attention, time_embedding
 
 # %% ../../nbs/networks/imagen_unet.ipynb #c006
 class TextPool(nn.Module):
-    """Attention pooling of a caption's states (Imagen, sec. 2.5; layers as in the released IF). states: (B, L, dim), mask: (B, L) bool or None (all are words) -> (B, out)."""
+    """Attention pooling of a caption's states (Imagen, sec. 2.5; layers as in the released IF).
+    states: (B, L, dim), mask: (B, L) bool or None (all are words) -> (B, out).
+    """
+
     def __init__(self, dim: int, out: int, heads: int):
         super().__init__()
-        if dim % heads: raise ValueError(f"{dim} features do not split into {heads} heads; choose a divisor")
-        self.heads, self.norm, self.place = heads, nn.LayerNorm(dim), nn.Parameter(torch.randn(1, dim) / dim**0.5)
+        if dim % heads:
+            raise ValueError(
+                f"{dim} features do not split into {heads} heads; choose a divisor"
+            )
+        self.heads, self.norm, self.place = (
+            heads,
+            nn.LayerNorm(dim),
+            nn.Parameter(torch.randn(1, dim) / dim**0.5),
+        )
         self.q, self.k, self.v = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.project, self.last = nn.Linear(dim, out), nn.LayerNorm(out)
 
     def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
         x = self.norm(states)
         weight = torch.ones_like(x[..., :1]) if mask is None else mask[..., None].to(x.dtype)
-        mean = (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True) + self.place.to(x.dtype)
+        mean = (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True) + self.place.to(
+            x.dtype
+        )
         x = torch.cat([mean, x], dim=1)
-        q, k, v = (rearrange(layer(h), "b n (heads d) -> b heads n d", heads=self.heads) for layer, h in ((self.q, mean), (self.k, x), (self.v, x)))
-        h = attention(q, k, v, None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None, :])
+        q, k, v = (
+            rearrange(layer(h), "b n (heads d) -> b heads n d", heads=self.heads)
+            for layer, h in ((self.q, mean), (self.k, x), (self.v, x))
+        )
+        h = attention(
+            q, k, v, None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None, :]
+        )
         return self.last(self.project(rearrange(h, "b heads 1 d -> b (heads d)")))
 
 # %% ../../nbs/networks/imagen_unet.ipynb #c009
 class WordAttention(Attention):
-    """Attention of places to places and to words with a LayerNorm of their own (Imagen, sec. 2.5); see_places=False: to words alone.
+    """Attention of places to places and to words with a LayerNorm of their own (Imagen, sec.
+    2.5); see_places=False: to words alone.
 
-    x: (B, C, H, W), tokens: (B, L, token_dim) or None, mask: (B, L) bool, or (B, L, h, w) float: how strongly each word is painted where, -inf at padding (eDiff-I,
-    sec. 4.3), or None. Returns (B, C, H, W).
+    x: (B, C, H, W), tokens: (B, L, token_dim) or None, mask: (B, L) bool, or (B, L, h, w)
+    float: how strongly each word is painted where, -inf at padding (eDiff-I, sec. 4.3), or
+    None. Returns (B, C, H, W).
     """
-    def __init__(self, channels: int, head_dim: int = 64, token_dim: int | None = None, groups: int = 32, see_places: bool = True):
+
+    def __init__(
+        self,
+        channels: int,
+        head_dim: int = 64,
+        token_dim: int | None = None,
+        groups: int = 32,
+        see_places: bool = True,
+    ):
         super().__init__(channels, head_dim, token_dim, groups)
-        self.see_places, self.by_group = see_places, False             # by_group: the released IF normalises words by GroupNorm
-        if not see_places: self.qkv = nn.Linear(channels, channels)
+        self.see_places, self.by_group = (
+            see_places,
+            False,
+        )  # by_group: the released IF normalises words by GroupNorm
+        if not see_places:
+            self.qkv = nn.Linear(channels, channels)
         self.words_norm = nn.LayerNorm(token_dim) if token_dim else None
 
     def normalised(self, tokens: Tensor) -> Tensor:
-        """The words' states, each with mean 0 and variance 1 (then scaled and shifted); by_group: over a group of features and all words together."""
-        if not self.by_group: return self.words_norm(tokens)
-        return F.group_norm(tokens.transpose(1, 2), self.norm.num_groups, self.words_norm.weight, self.words_norm.bias).transpose(1, 2)
+        """The words' states, each with mean 0 and variance 1 (then scaled and shifted);
+        by_group: over a group of features and all words together.
+        """
+        if not self.by_group:
+            return self.words_norm(tokens)
+        return F.group_norm(
+            tokens.transpose(1, 2),
+            self.norm.num_groups,
+            self.words_norm.weight,
+            self.words_norm.bias,
+        ).transpose(1, 2)
 
     def painted(self, q: Tensor, k: Tensor, strength: Tensor, grid: tuple[int, int]) -> Tensor:
-        """What eDiff-I adds to the scores of places and words, (B, heads, places, L). q, k: (B, heads, ..., d), strength: (B, L, h, w), -inf at padding."""
+        """What eDiff-I adds to the scores of places and words, (B, heads, places, L). q, k: (B,
+        heads, ..., d), strength: (B, L, h, w), -inf at padding.
+        """
         shut = strength.flatten(2).isneginf().all(-1)
-        paint = F.interpolate(strength.clamp(min=0), grid, mode="area").flatten(2).transpose(1, 2)[:, None]
+        paint = (
+            F.interpolate(strength.clamp(min=0), grid, mode="area")
+            .flatten(2)
+            .transpose(1, 2)[:, None]
+        )
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-        return (paint * scores.amax((1, 2, 3), keepdim=True)).masked_fill(shut[:, None, None, :], -math.inf)
+        return (paint * scores.amax((1, 2, 3), keepdim=True)).masked_fill(
+            shut[:, None, None, :], -math.inf
+        )
 
-    def forward(self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        if self.words is None: tokens = None
-        if tokens is None and not self.see_places: return x
+    def forward(
+        self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        if self.words is None:
+            tokens = None
+        if tokens is None and not self.see_places:
+            return x
         places = rearrange(self.norm(x), "b c h w -> b (h w) c")
-        q, *kv = rearrange(self.qkv(places), "b n (parts heads d) -> parts b heads n d", heads=self.heads, parts=3 if self.see_places else 1)
+        q, *kv = rearrange(
+            self.qkv(places),
+            "b n (parts heads d) -> parts b heads n d",
+            heads=self.heads,
+            parts=3 if self.see_places else 1,
+        )
         kv, beside, visible = [kv] if kv else [], places.shape[1] if kv else 0, None
         if tokens is not None:
-            kv.append(list(rearrange(self.words(self.normalised(tokens)), "b l (two heads d) -> two b heads l d", two=2, heads=self.heads)))
-            if mask is not None and mask.ndim == 4: visible = F.pad(self.painted(q, kv[-1][0], mask.to(q.dtype), x.shape[2:]), (beside, 0))
-            elif mask is not None: visible = F.pad(mask, (beside, 0), value=True)[:, None, None, :]
+            kv.append(
+                list(
+                    rearrange(
+                        self.words(self.normalised(tokens)),
+                        "b l (two heads d) -> two b heads l d",
+                        two=2,
+                        heads=self.heads,
+                    )
+                )
+            )
+            if mask is not None and mask.ndim == 4:
+                visible = F.pad(
+                    self.painted(q, kv[-1][0], mask.to(q.dtype), x.shape[2:]), (beside, 0)
+                )
+            elif mask is not None:
+                visible = F.pad(mask, (beside, 0), value=True)[:, None, None, :]
         k, v = (torch.cat(parts, dim=2) for parts in zip(*kv))
         h = self.out(rearrange(attention(q, k, v, visible), "b heads n d -> b n (heads d)"))
         return x + rearrange(h, "b (h w) c -> b c h w", h=x.shape[2])
@@ -81,8 +150,12 @@ class WordAttention(Attention):
 # %% ../../nbs/networks/imagen_unet.ipynb #c016
 ACTIVATION = {"silu": F.silu, "gelu": F.gelu}
 
+
 class ImagenBlock(ADMBlock):
-    """ADM's residual block with a choice of activation and of the sum's scale: (shortcut + branch) * scale. Shapes as ADMBlock."""
+    """ADM's residual block with a choice of activation and of the sum's scale: (shortcut +
+    branch) * scale. Shapes as ADMBlock.
+    """
+
     activation, scale = "silu", 1.0
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
@@ -95,72 +168,190 @@ class ImagenBlock(ADMBlock):
 
 
 class ImagenUNet(ADMUNet):
-    """Imagen's base network (Saharia 2022, appendix F.1), and DeepFloyd IF's. Arguments as ADMUNet, and:
+    """Imagen's base network (Saharia 2022, appendix F.1), and DeepFloyd IF's.
 
-    text_dim: width of the language model's states; token_dim: to which they are projected first (None: not at all); pool_heads: of the attention pooling;
-    activation: "silu" or "gelu"; words_by_group: IF's GroupNorm on the words; scale: of the residual sums; level: the network is told an augmentation level.
-    forward: x_t (B, in_channels, H, W), t (B,), tokens (B, L, text_dim), mask as WordAttention's, level (B,) in [0, 1] -> (B, out_channels, H, W).
+    Arguments as ADMUNet, and:
+
+    text_dim: width of the language model's states; token_dim: to which they are projected first
+    (None: not at all); pool_heads: of the attention pooling; activation: "silu" or "gelu";
+    words_by_group: IF's GroupNorm on the words; scale: of the residual sums; level: the network
+    is told an augmentation level. forward: x_t (B, in_channels, H, W), t (B,), tokens (B, L,
+    text_dim), mask as WordAttention's, level (B,) in [0, 1] -> (B, out_channels, H, W).
     """
+
     Block, Attend = ImagenBlock, WordAttention
 
-    def __init__(self, text_dim: int, token_dim: int | None = None, pool_heads: int = 4, out_channels: int = 3, activation: str = "silu", words_by_group: bool = False,
-                 scale: float = 1.0, level: bool = False, **adm):
-        if activation not in ACTIVATION: raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATION)}")
+    def __init__(
+        self,
+        text_dim: int,
+        token_dim: int | None = None,
+        pool_heads: int = 4,
+        out_channels: int = 3,
+        activation: str = "silu",
+        words_by_group: bool = False,
+        scale: float = 1.0,
+        level: bool = False,
+        **adm,
+    ):
+        if activation not in ACTIVATION:
+            raise ValueError(
+                f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATION)}"
+            )
         super().__init__(out_channels=out_channels, token_dim=token_dim or text_dim, **adm)
         emb_dim, self.act = self.time[2].out_features, ACTIVATION[activation]
-        if activation == "gelu": self.time[1] = nn.GELU()
+        if activation == "gelu":
+            self.time[1] = nn.GELU()
         self.pool = TextPool(text_dim, emb_dim, pool_heads)
-        self.translate = nn.Linear(text_dim, token_dim) if token_dim and token_dim != text_dim else nn.Identity()
-        self.level = nn.Sequential(nn.Linear(self.channels, emb_dim), type(self.time[1])(), nn.Linear(emb_dim, emb_dim)) if level else None
+        self.translate = (
+            nn.Linear(text_dim, token_dim)
+            if token_dim and token_dim != text_dim
+            else nn.Identity()
+        )
+        self.level = (
+            nn.Sequential(
+                nn.Linear(self.channels, emb_dim),
+                type(self.time[1])(),
+                nn.Linear(emb_dim, emb_dim),
+            )
+            if level
+            else None
+        )
         for m in self.modules():
-            if isinstance(m, ImagenBlock): m.activation, m.scale = activation, scale
-            if isinstance(m, WordAttention): m.by_group = words_by_group
+            if isinstance(m, ImagenBlock):
+                m.activation, m.scale = activation, scale
+            if isinstance(m, WordAttention):
+                m.by_group = words_by_group
 
-    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, mask: Tensor | None = None, level: Tensor | None = None) -> Tensor:
-        if (level is None) != (self.level is None): raise ValueError("give an augmentation level to a network that takes one, and to no other")
-        words = mask.flatten(2).isfinite().any(-1) if mask is not None and mask.ndim == 4 else mask
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        level: Tensor | None = None,
+    ) -> Tensor:
+        if (level is None) != (self.level is None):
+            raise ValueError(
+                "give an augmentation level to a network that takes one, and to no other"
+            )
+        words = (
+            mask.flatten(2).isfinite().any(-1) if mask is not None and mask.ndim == 4 else mask
+        )
         emb = self.embed(t, None, None) + self.pool(tokens, words)
-        if level is not None: emb = emb + self.level(time_embedding(1000 * level, self.channels).to(emb.dtype))
+        if level is not None:
+            emb = emb + self.level(time_embedding(1000 * level, self.channels).to(emb.dtype))
         tokens = self.translate(tokens)
         h, bridges = self.descend(x_t, emb, tokens, mask)
         for block, attend, upsample in self.up:
-            h = upsample(attend(block(torch.cat([h, bridges.pop()], dim=1), emb), tokens, mask), emb)
+            h = upsample(
+                attend(block(torch.cat([h, bridges.pop()], dim=1), emb), tokens, mask), emb
+            )
         return F.pixel_shuffle(self.last(self.act(self.norm(h))), self.patch)
 
 # %% ../../nbs/networks/imagen_unet.ipynb #c020
-IMAGEN_BASE = dict(text_dim=4096, token_dim=512, pool_heads=64, channels=512, multipliers=(1, 2, 3, 4), depth=3, attention=(1, 2, 3), head_dim=64)       # appendix F.1
-_IF = dict(text_dim=4096, pool_heads=64, multipliers=(1, 2, 3, 4), depth=3, attention=(1, 2, 3), head_dim=64, out_channels=6, activation="gelu", words_by_group=True)
+IMAGEN_BASE = dict(
+    text_dim=4096,
+    token_dim=512,
+    pool_heads=64,
+    channels=512,
+    multipliers=(1, 2, 3, 4),
+    depth=3,
+    attention=(1, 2, 3),
+    head_dim=64,
+)  # appendix F.1
+_IF = dict(
+    text_dim=4096,
+    pool_heads=64,
+    multipliers=(1, 2, 3, 4),
+    depth=3,
+    attention=(1, 2, 3),
+    head_dim=64,
+    out_channels=6,
+    activation="gelu",
+    words_by_group=True,
+)
 IF_SIZES = {"IF-I-XL": dict(_IF, channels=704, token_dim=2816, emb_dim=2816)}
 
+
 def if_config(params: dict) -> dict:
-    """ImagenUNet's arguments for the `params` of a released IF stage's config.yml. ValueError for settings that this class does not know, or cannot follow."""
+    """ImagenUNet's arguments for the `params` of a released IF stage's config.yml.
+
+    ValueError for settings that this class does not know, or cannot follow.
+    """
     numbers = lambda v: [int(x) for x in v.split(",")] if isinstance(v, str) else list(v)
-    p, silent = dict(params), ("precision", "dropout", "conv_resample", "efficient_activation", "num_heads", "num_heads_upsample", "dims")      # change no number, or not here
-    for name in silent: p.pop(name, None)
-    needed = {"use_scale_shift_norm": True, "resblock_updown": True, "num_classes": None, "disable_self_attentions": None}
+    p, silent = dict(params), (
+        "precision",
+        "dropout",
+        "conv_resample",
+        "efficient_activation",
+        "num_heads",
+        "num_heads_upsample",
+        "dims",
+    )  # change no number, or not here
+    for name in silent:
+        p.pop(name, None)
+    needed = {
+        "use_scale_shift_norm": True,
+        "resblock_updown": True,
+        "num_classes": None,
+        "disable_self_attentions": None,
+    }
     told = {k: p.pop(k, None) for k in needed}
-    if strange := [f"{k}={told[k]!r}" for k in needed if told[k] != needed[k]]: raise ValueError(f"this is no network of IF's first stage: {', '.join(strange)}")
+    if strange := [f"{k}={told[k]!r}" for k in needed if told[k] != needed[k]]:
+        raise ValueError(f"this is no network of IF's first stage: {', '.join(strange)}")
     multipliers, rates = numbers(p.pop("channel_mult")), p.pop("attention_resolutions")
-    rates = [p["image_size"] // r for r in numbers(rates)] if isinstance(rates, str) else rates          # a string lists grids, a list how often they were halved
-    made = dict(channels=p["model_channels"], multipliers=tuple(multipliers), depth=p.pop("num_res_blocks"), attention=tuple(k for k in range(len(multipliers)) if 2**k in rates),
-                head_dim=p.pop("num_head_channels"), text_dim=p.pop("encoder_dim"), token_dim=p.pop("encoder_channels"), pool_heads=p.pop("att_pool_heads"),
-                in_channels=p.pop("in_channels"), out_channels=p.pop("out_channels"), emb_dim=max(multipliers) * p.pop("model_channels"), activation=p.pop("activation"),
-                words_by_group=True, scale=0.7071 if p.pop("scale_skip_connection", False) else 1.0)
-    if left := sorted(p.keys() - {"image_size"}): raise ValueError(f"config.yml says {', '.join(left)}, which ImagenUNet does not know")
+    rates = (
+        [p["image_size"] // r for r in numbers(rates)] if isinstance(rates, str) else rates
+    )  # a string lists grids, a list how often they were halved
+    made = dict(
+        channels=p["model_channels"],
+        multipliers=tuple(multipliers),
+        depth=p.pop("num_res_blocks"),
+        attention=tuple(k for k in range(len(multipliers)) if 2**k in rates),
+        head_dim=p.pop("num_head_channels"),
+        text_dim=p.pop("encoder_dim"),
+        token_dim=p.pop("encoder_channels"),
+        pool_heads=p.pop("att_pool_heads"),
+        in_channels=p.pop("in_channels"),
+        out_channels=p.pop("out_channels"),
+        emb_dim=max(multipliers) * p.pop("model_channels"),
+        activation=p.pop("activation"),
+        words_by_group=True,
+        scale=0.7071 if p.pop("scale_skip_connection", False) else 1.0,
+    )
+    if left := sorted(p.keys() - {"image_size"}):
+        raise ValueError(f"config.yml says {', '.join(left)}, which ImagenUNet does not know")
     return made
 
 
 def if_table(net: ImagenUNet) -> list[tuple]:
-    """Lines for `published.files.rename` from the names of the released IF to those of `net`."""
+    """Lines for `published.files.rename` from the names of the released IF to those of `net`.
+    """
     lines = adm_table(net)
-    norms = [(theirs.replace("encoder_kv", "norm_encoder"), ours.replace(".words.", ".words_norm.")) for theirs, ours, *_ in lines if "encoder_kv" in theirs]
-    names = {"encoder_pooling.0": "pool.norm", "encoder_pooling.2": "pool.project", "encoder_pooling.3": "pool.last",
-             **{f"encoder_pooling.1.{x}_proj": f"pool.{x}" for x in "qkv"},
-             **({"encoder_proj": "translate"} if isinstance(net.translate, nn.Linear) else {}), **({"aug_proj.0": "level.0", "aug_proj.2": "level.2"} if net.level else {})}
-    layers = [(re.escape(theirs) + r"\.(weight|bias)", ours + r".\1") for theirs, ours in names.items()]
+    norms = [
+        (theirs.replace("encoder_kv", "norm_encoder"), ours.replace(".words.", ".words_norm."))
+        for theirs, ours, *_ in lines
+        if "encoder_kv" in theirs
+    ]
+    names = {
+        "encoder_pooling.0": "pool.norm",
+        "encoder_pooling.2": "pool.project",
+        "encoder_pooling.3": "pool.last",
+        **{f"encoder_pooling.1.{x}_proj": f"pool.{x}" for x in "qkv"},
+        **({"encoder_proj": "translate"} if isinstance(net.translate, nn.Linear) else {}),
+        **({"aug_proj.0": "level.0", "aug_proj.2": "level.2"} if net.level else {}),
+    }
+    layers = [
+        (re.escape(theirs) + r"\.(weight|bias)", ours + r".\1")
+        for theirs, ours in names.items()
+    ]
     return lines + norms + layers + [("encoder_pooling.1.positional_embedding", "pool.place")]
 
 
-def load_if(net: ImagenUNet, state: dict[str, Tensor], origin: str = "the state dict") -> ImagenUNet:
-    """Copy a released IF network's state dict into `net`; strict in both directions (ValueError). Returns it."""
+def load_if(
+    net: ImagenUNet, state: dict[str, Tensor], origin: str = "the state dict"
+) -> ImagenUNet:
+    """Copy a released IF network's state dict into `net`; strict in both directions
+    (ValueError). Returns it.
+    """
     return load_strictly(net, rename(state, if_table(net)), origin)

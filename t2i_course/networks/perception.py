@@ -16,32 +16,57 @@ import torch.nn.functional as F
 
 # %% ../../nbs/networks/perception.ipynb #c003
 class EdgeFeatures(nn.Module):
-    """Fixed filters in place of a pretrained network: blurs and oriented derivatives of brightness and of two opponent colours, at three scales.
+    """Fixed filters in place of a pretrained network: blurs and oriented derivatives of
+    brightness and of two opponent colours, at three scales.
 
-    x: (B, 3, H, W) in [-1, 1] -> three tensors (B, 18, H, W), (B, 18, H/2, W/2), (B, 18, H/4, W/4). Nothing in it is learned.
+    x: (B, 3, H, W) in [-1, 1] -> three tensors (B, 18, H, W), (B, 18, H/2, W/2), (B, 18, H/4,
+    W/4). Nothing in it is learned.
     """
+
     def __init__(self, scales: int = 3):
         super().__init__()
-        g = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16                            # a blur of width 1
-        d, dd = torch.tensor([-1.0, -2.0, 0.0, 2.0, 1.0]) / 4, torch.tensor([1.0, 0.0, -2.0, 0.0, 1.0]) / 2
-        pairs = [(g, g), (g, d), (d, g), (g, dd), (dd, g), (d, d)]                  # (down, across): blur, two slopes, two bends, the diagonal
+        g = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16  # a blur of width 1
+        d, dd = (
+            torch.tensor([-1.0, -2.0, 0.0, 2.0, 1.0]) / 4,
+            torch.tensor([1.0, 0.0, -2.0, 0.0, 1.0]) / 2,
+        )
+        pairs = [
+            (g, g),
+            (g, d),
+            (d, g),
+            (g, dd),
+            (dd, g),
+            (d, d),
+        ]  # (down, across): blur, two slopes, two bends, the diagonal
         self.scales = scales
-        self.register_buffer("filters", torch.stack([torch.outer(a, b) for a, b in pairs]).repeat(3, 1, 1)[:, None], persistent=False)
-        self.register_buffer("opponent", torch.tensor([[1, 1, 1], [1.5, -1.5, 0], [0.75, 0.75, -1.5]])[:, :, None, None] / 3, persistent=False)
+        self.register_buffer(
+            "filters",
+            torch.stack([torch.outer(a, b) for a, b in pairs]).repeat(3, 1, 1)[:, None],
+            persistent=False,
+        )
+        self.register_buffer(
+            "opponent",
+            torch.tensor([[1, 1, 1], [1.5, -1.5, 0], [0.75, 0.75, -1.5]])[:, :, None, None] / 3,
+            persistent=False,
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         answers, x = [], F.conv2d(x, self.opponent)
         for i in range(self.scales):
-            answers.append(F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), self.filters, groups=3))
+            answers.append(
+                F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), self.filters, groups=3)
+            )
             x = F.avg_pool2d(x, 2)
         return answers
 
 
 def perceptual_distance(features: Callable, x: Tensor, y: Tensor, eps: float = 0.01) -> Tensor:
-    """Distance of two pictures in the eyes of a network (Zhang 2018, LPIPS, eq. 1 with all weights 1). x, y: (B, 3, H, W) in [-1, 1] -> (B,).
+    """Distance of two pictures in the eyes of a network (Zhang 2018, LPIPS, eq. 1 with all
+    weights 1). x, y: (B, 3, H, W) in [-1, 1] -> (B,).
 
-    features(x) -> list of (B, C, h, w). Each place's answers are scaled to unit length first, so that a faint edge counts like a strong one;
-    eps keeps flat places, where the answers are all near zero, from being noise blown up.
+    features(x) -> list of (B, C, h, w). Each place's answers are scaled to unit length first,
+    so that a faint edge counts like a strong one; eps keeps flat places, where the answers are
+    all near zero, from being noise blown up.
     """
     total = 0
     for a, b in zip(features(x), features(y)):
@@ -51,28 +76,43 @@ def perceptual_distance(features: Callable, x: Tensor, y: Tensor, eps: float = 0
 
 # %% ../../nbs/networks/perception.ipynb #c004
 class PatchDiscriminator(nn.Module):
-    """Real or rebuilt? One logit for every patch (Isola 2017). x: (B, 3, H, W) in [-1, 1] -> (B, 1, h, w), each seeing a part of the picture."""
+    """Real or rebuilt? One logit for every patch (Isola 2017). x: (B, 3, H, W) in [-1, 1] ->
+    (B, 1, h, w), each seeing a part of the picture.
+    """
+
     def __init__(self, width: int = 64, depth: int = 3, groups: int = 16):
         super().__init__()
         layers, c = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)], width
         for i in range(1, depth + 1):
             c_next = width * min(2**i, 8)
-            layers += [nn.Conv2d(c, c_next, 4, 2 if i < depth else 1, 1), nn.GroupNorm(groups, c_next), nn.LeakyReLU(0.2)]
+            layers += [
+                nn.Conv2d(c, c_next, 4, 2 if i < depth else 1, 1),
+                nn.GroupNorm(groups, c_next),
+                nn.LeakyReLU(0.2),
+            ]
             c = c_next
         self.body = nn.Sequential(*layers, nn.Conv2d(c, 1, 4, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor: return self.body(x)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's loss (Lim & Ye 2017): real patches above 1, rebuilt ones below -1. Logits of any shape -> scalar."""
+    """The discriminator's loss (Lim & Ye 2017): real patches above 1, rebuilt ones below -1.
+
+    Logits of any shape -> scalar.
+    """
     return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
 
 
-def adversarial_losses(discriminator: nn.Module, x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
-    """(what the autoencoder wants less of, what the discriminator wants less of), which may be added and differentiated together.
+def adversarial_losses(
+    discriminator: nn.Module, x: Tensor, x_hat: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(what the autoencoder wants less of, what the discriminator wants less of), which may be
+    added and differentiated together.
 
-    The first sees the discriminator's weights as constants, the second sees x_hat as one: no gradient crosses over. Scalars.
+    The first sees the discriminator's weights as constants, the second sees x_hat as one: no
+    gradient crosses over. Scalars.
     """
     frozen = {k: v.detach() for k, v in discriminator.named_parameters()}
     fool = -torch.func.functional_call(discriminator, frozen, (x_hat,)).mean()
@@ -80,14 +120,22 @@ def adversarial_losses(discriminator: nn.Module, x: Tensor, x_hat: Tensor) -> tu
 
 
 def adaptive_weight(reconstruction: Tensor, fool: Tensor, last: Tensor) -> Tensor:
-    """How much of the adversarial loss to take so that both pull equally hard at the decoder's last weights (VQGAN, eq. 7). Scalar, at most 1e4."""
-    pull = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, fool)]
+    """How much of the adversarial loss to take so that both pull equally hard at the decoder's
+    last weights (VQGAN, eq. 7). Scalar, at most 1e4.
+    """
+    pull = [
+        torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
+        for loss in (reconstruction, fool)
+    ]
     return (pull[0] / (pull[1] + 1e-4)).clamp(max=1e4).detach()
 
 # %% ../../nbs/networks/perception.ipynb #k002
 def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Unbiased squared kernel distance of two sets of features (N, D), times 1000: 0 on average where both come from one source. Row i of both belongs to caption i, so
-    that pairs i, i are left out. The kernel is (1 + u v)^3 on features of about unit length. Source: Binkowski 2018 (KID), sec. 3."""
+    """Unbiased squared kernel distance of two sets of features (N, D), times 1000: 0 on average
+    where both come from one source. Row i of both belongs to caption i, so that pairs i, i
+    are left out. The kernel is (1 + u v)^3 on features of about unit length. Source:
+    Binkowski 2018 (KID), sec. 3.
+    """
     k = lambda u, v: (1 + u @ v.T) ** 3
     apart = lambda m: (m.sum() - m.trace()) / (len(m) * (len(m) - 1))
     return 1000 * float(apart(k(a, a)) + apart(k(b, b)) - 2 * apart(k(a, b)))

@@ -16,91 +16,165 @@ from .unet import time_embedding
 
 # %% ../../nbs/networks/prior.ipynb #c006
 class Codes(nn.Module):
-    """A CLIP embedding as a few whole numbers: its first `keep` principal coordinates, each in one of `buckets` steps (Ramesh 2022, sec. 2.2).
+    """A CLIP embedding as a few whole numbers: its first `keep` principal coordinates, each in
+    one of `buckets` steps (Ramesh 2022, sec. 2.2).
 
-    `fit` finds mean, axes (largest variance first) and the spread along each from data; a code covers 4 of these standard deviations to both sides.
+    `fit` finds mean, axes (largest variance first) and the spread along each from data; a code
+    covers 4 of these standard deviations to both sides.
     """
+
     def __init__(self, embed: int, keep: int, buckets: int, reach: float = 4.0):
         super().__init__()
-        if not 1 <= keep <= embed: raise ValueError(f"between 1 and {embed} coordinates can be kept, not {keep}")
+        if not 1 <= keep <= embed:
+            raise ValueError(f"between 1 and {embed} coordinates can be kept, not {keep}")
         self.keep, self.buckets, self.reach = keep, buckets, reach
-        for name, value in (("mean", torch.zeros(embed)), ("axes", torch.eye(embed)), ("spread", torch.ones(embed))): self.register_buffer(name, value)
+        for name, value in (
+            ("mean", torch.zeros(embed)),
+            ("axes", torch.eye(embed)),
+            ("spread", torch.ones(embed)),
+        ):
+            self.register_buffer(name, value)
 
     def fit(self, z: Tensor):
         """Principal axes of embeddings z: (N, embed), N at least 2."""
-        if len(z) < 2: raise ValueError(f"principal axes need at least two embeddings, got {len(z)}")
+        if len(z) < 2:
+            raise ValueError(f"principal axes need at least two embeddings, got {len(z)}")
         z = z.double()
         variance, axes = torch.linalg.eigh(torch.cov(z.T))
-        for buffer, value in ((self.mean, z.mean(0)), (self.axes, axes.T.flip(0)), (self.spread, variance.flip(0).clamp(min=1e-8).sqrt())): buffer.copy_(value)
+        for buffer, value in (
+            (self.mean, z.mean(0)),
+            (self.axes, axes.T.flip(0)),
+            (self.spread, variance.flip(0).clamp(min=1e-8).sqrt()),
+        ):
+            buffer.copy_(value)
 
     def reduce(self, z: Tensor, k: int) -> Tensor:
-        """Embeddings with all but their first k principal coordinates set to the mean. (B, embed) -> (B, embed)."""
+        """Embeddings with all but their first k principal coordinates set to the mean.
+
+        (B, embed) -> (B, embed).
+        """
         return self.mean + (z - self.mean) @ self.axes[:k].T @ self.axes[:k]
 
     def encode(self, z: Tensor) -> Tensor:
         """(B, embed) -> (B, keep) int64, each in 0 .. buckets - 1."""
-        place = (z - self.mean) @ self.axes[:self.keep].T / self.spread[:self.keep] / self.reach
+        place = (
+            (z - self.mean) @ self.axes[: self.keep].T / self.spread[: self.keep] / self.reach
+        )
         return ((place + 1) / 2 * self.buckets).floor().long().clamp(0, self.buckets - 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """(B, keep) int64 -> (B, embed): the middle of each step, and the mean along all axes that are not kept."""
+        """(B, keep) int64 -> (B, embed): the middle of each step, and the mean along all axes
+        that are not kept.
+        """
         place = (codes + 0.5) / self.buckets * 2 - 1
-        return self.mean + place * self.reach * self.spread[:self.keep] @ self.axes[:self.keep]
+        return (
+            self.mean + place * self.reach * self.spread[: self.keep] @ self.axes[: self.keep]
+        )
 
 # %% ../../nbs/networks/prior.ipynb #c012
 class AutoregressivePrior(nn.Module):
-    """unCLIP's first prior (sec. 2.2): a causal transformer writes the codes of a picture's embedding, one after another, behind caption, text embedding and a dot product.
+    """unCLIP's first prior (sec. 2.2): a causal transformer writes the codes of a picture's
+    embedding, one after another, behind caption, text embedding and a dot product.
 
-    text: {"states": (B, L, text_dim), "mask": (B, L), "vector": (B, embed)}. forward: text, dot (B,) int64 in 0 .. dots - 1, codes (B, keep) -> logits (B, keep, buckets).
+    text: {"states": (B, L, text_dim), "mask": (B, L), "vector": (B, embed)}. forward: text, dot
+    (B,) int64 in 0 .. dots - 1, codes (B, keep) -> logits (B, keep, buckets).
     """
-    def __init__(self, embed: int, text_dim: int, length: int, keep: int = 48, buckets: int = 64, dots: int = 16, dim: int = 96, depth: int = 3, heads: int = 3):
+
+    def __init__(
+        self,
+        embed: int,
+        text_dim: int,
+        length: int,
+        keep: int = 48,
+        buckets: int = 64,
+        dots: int = 16,
+        dim: int = 96,
+        depth: int = 3,
+        heads: int = 3,
+    ):
         super().__init__()
         self.length, self.codes = length, Codes(embed, keep, buckets)
         self.words, self.caption = nn.Linear(text_dim, dim), nn.Linear(embed, dim)
         self.dot, self.value = nn.Embedding(dots, dim), nn.Embedding(buckets, dim)
         self.places = nn.Parameter(0.02 * torch.randn(length + 1 + keep, dim))
-        self.tower, self.out = Transformer(dim, depth, heads, causal=True), nn.Linear(dim, buckets)
-        for table in (self.dot, self.value): nn.init.normal_(table.weight, std=0.02)
+        self.tower, self.out = Transformer(dim, depth, heads, causal=True), nn.Linear(
+            dim, buckets
+        )
+        for table in (self.dot, self.value):
+            nn.init.normal_(table.weight, std=0.02)
         self.register_buffer("edges", torch.linspace(-1, 1, dots + 1)[1:-1])
 
     def fit(self, z_i: Tensor, z_t: Tensor):
-        """Principal axes of picture embeddings z_i: (N, embed), and steps of z_i . z_t that are equally frequent; z_t: (N, embed), their captions'."""
+        """Principal axes of picture embeddings z_i: (N, embed), and steps of z_i . z_t that are
+        equally frequent; z_t: (N, embed), their captions'.
+        """
         self.codes.fit(z_i)
-        self.edges.copy_(torch.quantile((z_i * z_t).sum(-1).float(), torch.linspace(0, 1, len(self.edges) + 2, device=z_i.device)[1:-1]))
+        self.edges.copy_(
+            torch.quantile(
+                (z_i * z_t).sum(-1).float(),
+                torch.linspace(0, 1, len(self.edges) + 2, device=z_i.device)[1:-1],
+            )
+        )
 
     def prefix(self, text: dict[str, Tensor], dot: Tensor) -> Tensor:
-        """What stands before the codes: words, the caption's embedding, the dot product. (B, L + 2, dim)."""
-        two = torch.stack([self.caption(text["vector"]), self.dot(dot)], 1) + self.places[self.length:self.length + 2]
-        return torch.cat([self.words(text["states"]) + self.places[:text["states"].shape[1]], two], 1)
+        """What stands before the codes: words, the caption's embedding, the dot product.
+
+        (B, L + 2, dim).
+        """
+        two = (
+            torch.stack([self.caption(text["vector"]), self.dot(dot)], 1)
+            + self.places[self.length : self.length + 2]
+        )
+        return torch.cat(
+            [self.words(text["states"]) + self.places[: text["states"].shape[1]], two], 1
+        )
 
     def forward(self, text: dict[str, Tensor], dot: Tensor, codes: Tensor) -> Tensor:
-        written = self.value(codes[:, :-1]) + self.places[self.length + 2:]
+        written = self.value(codes[:, :-1]) + self.places[self.length + 2 :]
         x = torch.cat([self.prefix(text, dot), written], 1)
         mask = F.pad(text["mask"], (0, x.shape[1] - text["mask"].shape[1]), value=True)
-        return self.out(self.tower(x, mask[:, None])[:, -codes.shape[1]:])
+        return self.out(self.tower(x, mask[:, None])[:, -codes.shape[1] :])
 
     def loss(self, z_i: Tensor, z_t: Tensor, text: dict[str, Tensor]) -> Tensor:
-        """Mean cross-entropy of a code in nats. z_i, z_t: (B, embed), unit vectors of pictures and captions; text: may have captions dropped."""
+        """Mean cross-entropy of a code in nats. z_i, z_t: (B, embed), unit vectors of pictures
+        and captions; text: may have captions dropped.
+        """
         codes, dot = self.codes.encode(z_i), torch.bucketize((z_i * z_t).sum(-1), self.edges)
         return F.cross_entropy(self(text, dot, codes).float().flatten(0, 1), codes.flatten())
 
     @torch.no_grad()
-    def draw(self, text: dict[str, Tensor], null: dict[str, Tensor], guidance: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        """One embedding a row of `text`, (B, embed): the dot product from the upper half of what is seen in training (sec. 2.2), then code by code.
+    def draw(
+        self,
+        text: dict[str, Tensor],
+        null: dict[str, Tensor],
+        guidance: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """One embedding a row of `text`, (B, embed): the dot product from the upper half of
+        what is seen in training (sec. 2.2), then code by code.
 
         null: of the empty caption, of 1 or B rows and as many places.
         """
         B, device, keep = len(text["mask"]), text["mask"].device, self.codes.keep
         dots = self.dot.num_embeddings
         dot = torch.randint(dots // 2, dots, (B,), generator=generator, device=device)
-        both = text if guidance == 1 else {k: torch.cat([v, null[k].expand_as(v)]) for k, v in text.items()}
+        both = (
+            text
+            if guidance == 1
+            else {k: torch.cat([v, null[k].expand_as(v)]) for k, v in text.items()}
+        )
         again = len(both["mask"]) // B
         x, codes = self.prefix(both, dot.repeat(again)), []
         cache = self.tower.new_cache(len(x), x.shape[1] + keep - 1)
         mask = F.pad(both["mask"], (0, keep + 1), value=True)[:, None]
         for i in range(keep):
-            if i: x = (self.value(codes[-1]) + self.places[self.length + 1 + i]).repeat(again, 1, 1)
-            logits = self.out(self.tower(x, mask[..., :len(cache) + x.shape[1]], cache)[:, -1]).float()
+            if i:
+                x = (self.value(codes[-1]) + self.places[self.length + 1 + i]).repeat(
+                    again, 1, 1
+                )
+            logits = self.out(
+                self.tower(x, mask[..., : len(cache) + x.shape[1]], cache)[:, -1]
+            ).float()
             if again > 1:
                 with_text, without = logits.chunk(2)
                 logits = without + guidance * (with_text - without)
@@ -109,21 +183,52 @@ class AutoregressivePrior(nn.Module):
 
 # %% ../../nbs/networks/prior.ipynb #c019
 class DiffusionPrior(nn.Module):
-    """unCLIP's second prior (sec. 2.2): a causal transformer over words, the caption's embedding, time, the noised picture embedding and a query, whose output is the clean one.
+    """unCLIP's second prior (sec. 2.2): a causal transformer over words, the caption's
+    embedding, time, the noised picture embedding and a query, whose output is the clean one.
 
-    forward: z (B, embed), standardised by `mean` and `std` and noised, t (B,), text as in `AutoregressivePrior` -> (B, embed), the unnoised embedding, standardised.
+    forward: z (B, embed), standardised by `mean` and `std` and noised, t (B,), text as in
+    `AutoregressivePrior` -> (B, embed), the unnoised embedding, standardised.
     """
-    def __init__(self, embed: int, text_dim: int, length: int, dim: int = 128, depth: int = 3, heads: int = 4):
+
+    def __init__(
+        self,
+        embed: int,
+        text_dim: int,
+        length: int,
+        dim: int = 128,
+        depth: int = 3,
+        heads: int = 4,
+    ):
         super().__init__()
-        self.words, self.caption, self.picture = nn.Linear(text_dim, dim), nn.Linear(embed, dim), nn.Linear(embed, dim)
+        self.words, self.caption, self.picture = (
+            nn.Linear(text_dim, dim),
+            nn.Linear(embed, dim),
+            nn.Linear(embed, dim),
+        )
         self.time = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
-        self.places, self.query = nn.Parameter(0.02 * torch.randn(length + 4, dim)), nn.Parameter(0.02 * torch.randn(dim))
-        self.tower, self.out = Transformer(dim, depth, heads, causal=True), nn.Linear(dim, embed)
-        self.register_buffer("mean", torch.zeros(embed)), self.register_buffer("std", torch.ones(embed))
+        self.places, self.query = nn.Parameter(
+            0.02 * torch.randn(length + 4, dim)
+        ), nn.Parameter(0.02 * torch.randn(dim))
+        self.tower, self.out = Transformer(dim, depth, heads, causal=True), nn.Linear(
+            dim, embed
+        )
+        self.register_buffer("mean", torch.zeros(embed)), self.register_buffer(
+            "std", torch.ones(embed)
+        )
 
     def forward(self, z: Tensor, t: Tensor, text: dict[str, Tensor]) -> Tensor:
         time = self.time(time_embedding(t, len(self.query)).to(self.query.dtype))
-        four = torch.stack([self.caption(text["vector"]), time, self.picture(z), self.query.expand(len(z), -1)], 1)
-        words = self.words(text["states"]) + self.places[:text["states"].shape[1]]
+        four = torch.stack(
+            [
+                self.caption(text["vector"]),
+                time,
+                self.picture(z),
+                self.query.expand(len(z), -1),
+            ],
+            1,
+        )
+        words = self.words(text["states"]) + self.places[: text["states"].shape[1]]
         mask = F.pad(text["mask"], (0, 4), value=True)
-        return self.out(self.tower(torch.cat([words, four + self.places[-4:]], 1), mask[:, None])[:, -1])
+        return self.out(
+            self.tower(torch.cat([words, four + self.places[-4:]], 1), mask[:, None])[:, -1]
+        )

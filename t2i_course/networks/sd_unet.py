@@ -18,22 +18,39 @@ from .unet import time_embedding
 
 # %% ../../nbs/networks/sd_unet.ipynb #c003
 class CrossAttention(nn.Module):
-    """Attention of the grid's places on a context, or on themselves where there is none. x: (B, N, dim), context: (B, L, context_dim) -> (B, N, dim)."""
+    """Attention of the grid's places on a context, or on themselves where there is none. x: (B,
+    N, dim), context: (B, L, context_dim) -> (B, N, dim).
+    """
+
     def __init__(self, dim: int, heads: int, context_dim: int | None = None):
         super().__init__()
-        if dim % heads: raise ValueError(f"{dim} channels do not split into {heads} heads; choose a divisor")
+        if dim % heads:
+            raise ValueError(
+                f"{dim} channels do not split into {heads} heads; choose a divisor"
+            )
         self.heads = heads
-        self.q, self.k, self.v = nn.Linear(dim, dim, bias=False), nn.Linear(context_dim or dim, dim, bias=False), nn.Linear(context_dim or dim, dim, bias=False)
+        self.q, self.k, self.v = (
+            nn.Linear(dim, dim, bias=False),
+            nn.Linear(context_dim or dim, dim, bias=False),
+            nn.Linear(context_dim or dim, dim, bias=False),
+        )
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         context = x if context is None else context
-        q, k, v = (h.unflatten(-1, (self.heads, -1)).transpose(1, 2) for h in (self.q(x), self.k(context), self.v(context)))     # (B, heads, N or L, d)
+        q, k, v = (
+            h.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for h in (self.q(x), self.k(context), self.v(context))
+        )  # (B, heads, N or L, d)
         return self.out(attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class GatedMLP(nn.Module):
-    """One half of a wide layer gates the other through GELU (GEGLU, Shazeer 2020). (B, N, dim) -> (B, N, dim)."""
+    """One half of a wide layer gates the other through GELU (GEGLU, Shazeer 2020).
+
+    (B, N, dim) -> (B, N, dim).
+    """
+
     def __init__(self, dim: int):
         super().__init__()
         self.widen, self.narrow = nn.Linear(dim, 8 * dim), nn.Linear(4 * dim, dim)
@@ -44,7 +61,10 @@ class GatedMLP(nn.Module):
 
 
 class CaptionBlock(nn.Module):
-    """Three residual branches: places look at each other, places look at the words, each place thinks for itself. (B, N, dim) -> (B, N, dim)."""
+    """Three residual branches: places look at each other, places look at the words, each place
+    thinks for itself. (B, N, dim) -> (B, N, dim).
+    """
+
     def __init__(self, dim: int, heads: int, context_dim: int):
         super().__init__()
         self.norm1, self.places = nn.LayerNorm(dim), CrossAttention(dim, heads)
@@ -58,79 +78,188 @@ class CaptionBlock(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """A transformer on the places of a grid, with a shortcut (Rombach 2022, appendix E.2.1). x: (B, C, H, W), context: (B, L, context_dim) -> (B, C, H, W)."""
-    def __init__(self, channels: int, heads: int, context_dim: int, depth: int = 1, groups: int = 32):
+    """A transformer on the places of a grid, with a shortcut (Rombach 2022, appendix E.2.1). x:
+    (B, C, H, W), context: (B, L, context_dim) -> (B, C, H, W).
+    """
+
+    def __init__(
+        self, channels: int, heads: int, context_dim: int, depth: int = 1, groups: int = 32
+    ):
         super().__init__()
-        self.norm, self.enter, self.leave = nn.GroupNorm(groups, channels, 1e-6), nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, channels, 1)
-        self.blocks = nn.ModuleList(CaptionBlock(channels, heads, context_dim) for _ in range(depth))
+        self.norm, self.enter, self.leave = (
+            nn.GroupNorm(groups, channels, 1e-6),
+            nn.Conv2d(channels, channels, 1),
+            nn.Conv2d(channels, channels, 1),
+        )
+        self.blocks = nn.ModuleList(
+            CaptionBlock(channels, heads, context_dim) for _ in range(depth)
+        )
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         h = self.enter(self.norm(x)).flatten(2).transpose(1, 2)
-        for block in self.blocks: h = block(h, context)
+        for block in self.blocks:
+            h = block(h, context)
         return x + self.leave(h.transpose(1, 2).reshape(x.shape))
 
 # %% ../../nbs/networks/sd_unet.ipynb #c004
 class SDUNet(nn.Module):
-    """Stable Diffusion's U-Net (Rombach 2022; `UNetModel` of the released code). x_t: (B, in_channels, H, W), t: (B,), context: (B, L, context_dim) -> (B, out_channels, H, W).
+    """Stable Diffusion's U-Net (Rombach 2022; `UNetModel` of the released code). x_t: (B,
+    in_channels, H, W), t: (B,), context: (B, L, context_dim) -> (B, out_channels, H, W).
 
-    channels: width of each level, finest first; attention: levels with transformers (the middle has one always); num_res: residual blocks a level on
-    the way down, one more on the way up; depth: blocks in each transformer. The defaults are Stable Diffusion 1.x, of 859,520,964 parameters;
-    9 input channels make it the inpainting model.
+    channels: width of each level, finest first; attention: levels with transformers (the middle
+    has one always); num_res: residual blocks a level on the way down, one more on the way up;
+    depth: blocks in each transformer. The defaults are Stable Diffusion 1.x, of 859,520,964
+    parameters; 9 input channels make it the inpainting model.
     """
-    def __init__(self, in_channels: int = 4, out_channels: int = 4, channels: tuple = (320, 640, 1280, 1280), attention: tuple = (0, 1, 2), num_res: int = 2,
-                 heads: int = 8, context_dim: int = 768, depth: int = 1, groups: int = 32):
+
+    def __init__(
+        self,
+        in_channels: int = 4,
+        out_channels: int = 4,
+        channels: tuple = (320, 640, 1280, 1280),
+        attention: tuple = (0, 1, 2),
+        num_res: int = 2,
+        heads: int = 8,
+        context_dim: int = 768,
+        depth: int = 1,
+        groups: int = 32,
+    ):
         super().__init__()
-        self.in_channels, self.side, width, emb = in_channels, 2 ** (len(channels) - 1), channels[0], 4 * channels[0]
+        self.in_channels, self.side, width, emb = (
+            in_channels,
+            2 ** (len(channels) - 1),
+            channels[0],
+            4 * channels[0],
+        )
         self.time = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.first = nn.Conv2d(in_channels, width, 3, padding=1)
 
-        def res(c_in, c_out): return ResidualBlock(c_in, c_out, emb, groups, 1e-5)
-        def reader(level): return SpatialTransformer(channels[level], heads, context_dim, depth, groups)
-        def pair(c_in, level): return nn.ModuleList([res(c_in, channels[level]), reader(level) if level in attention else Plain()])
+        def res(c_in, c_out):
+            return ResidualBlock(c_in, c_out, emb, groups, 1e-5)
+
+        def reader(level):
+            return SpatialTransformer(channels[level], heads, context_dim, depth, groups)
+
+        def pair(c_in, level):
+            return nn.ModuleList(
+                [res(c_in, channels[level]), reader(level) if level in attention else Plain()]
+            )
 
         self.down, self.up, bridges, c = nn.ModuleList(), nn.ModuleList(), [width], width
         for level, c_level in enumerate(channels):
             last = level == len(channels) - 1
             pairs = nn.ModuleList(pair(c if j == 0 else c_level, level) for j in range(num_res))
-            self.down.append(nn.ModuleList([pairs] if last else [pairs, nn.Conv2d(c_level, c_level, 3, stride=2, padding=1)]))
+            self.down.append(
+                nn.ModuleList(
+                    [pairs]
+                    if last
+                    else [pairs, nn.Conv2d(c_level, c_level, 3, stride=2, padding=1)]
+                )
+            )
             bridges += [c_level] * (num_res + (not last))
             c = c_level
         self.middle = nn.ModuleList([res(c, c), reader(-1), res(c, c)])
         for level, c_level in reversed(list(enumerate(channels))):
             pairs = nn.ModuleList()
-            for _ in range(num_res + 1): pairs.append(pair(c + bridges.pop(), level)); c = c_level
-            self.up.append(nn.ModuleList([pairs] if level == 0 else [pairs, nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(c, c, 3, padding=1))]))
-        self.norm, self.last = nn.GroupNorm(groups, width, 1e-5), nn.Conv2d(width, out_channels, 3, padding=1)
+            for _ in range(num_res + 1):
+                pairs.append(pair(c + bridges.pop(), level))
+                c = c_level
+            self.up.append(
+                nn.ModuleList(
+                    [pairs]
+                    if level == 0
+                    else [
+                        pairs,
+                        nn.Sequential(
+                            nn.Upsample(scale_factor=2), nn.Conv2d(c, c, 3, padding=1)
+                        ),
+                    ]
+                )
+            )
+        self.norm, self.last = nn.GroupNorm(groups, width, 1e-5), nn.Conv2d(
+            width, out_channels, 3, padding=1
+        )
 
     def forward(self, x_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        if x_t.ndim != 4 or x_t.shape[1] != self.in_channels: raise ValueError(f"this U-Net takes (B, {self.in_channels}, H, W), got {tuple(x_t.shape)}")
-        if x_t.shape[-1] % self.side or x_t.shape[-2] % self.side: raise ValueError(f"this U-Net needs sides that divide by {self.side}, got {tuple(x_t.shape[-2:])}")
+        if x_t.ndim != 4 or x_t.shape[1] != self.in_channels:
+            raise ValueError(
+                f"this U-Net takes (B, {self.in_channels}, H, W), got {tuple(x_t.shape)}"
+            )
+        if x_t.shape[-1] % self.side or x_t.shape[-2] % self.side:
+            raise ValueError(
+                f"this U-Net needs sides that divide by {self.side}, got"
+                f" {tuple(x_t.shape[-2:])}"
+            )
         emb = self.time(time_embedding(t, self.first.out_channels).to(self.first.weight.dtype))
         h = self.first(x_t)
         bridges = [h]
         for pairs, *shrink in self.down:
-            for res, read in pairs: h = read(res(h, emb), context); bridges.append(h)
-            for conv in shrink: h = conv(h); bridges.append(h)
+            for res, read in pairs:
+                h = read(res(h, emb), context)
+                bridges.append(h)
+            for conv in shrink:
+                h = conv(h)
+                bridges.append(h)
         res1, read, res2 = self.middle
         h = res2(read(res1(h, emb), context), emb)
         for pairs, *grow in self.up:
-            for res, read in pairs: h = read(res(torch.cat([h, bridges.pop()], dim=1), emb), context)
-            for conv in grow: h = conv(h)
+            for res, read in pairs:
+                h = read(res(torch.cat([h, bridges.pop()], dim=1), emb), context)
+            for conv in grow:
+                h = conv(h)
         return self.last(F.silu(self.norm(h)))
 
 
 class Plain(nn.Module):
     """Stands where a level reads no caption: returns x."""
-    def forward(self, x: Tensor, context: Tensor) -> Tensor: return x
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        return x
 
 # %% ../../nbs/networks/sd_unet.ipynb #c006
-RES_AT = {r"down_blocks\.(\d+)\.resnets\.(\d+)": r"down.\1.0.\2.0", r"up_blocks\.(\d+)\.resnets\.(\d+)": r"up.\1.0.\2.0",
-          r"mid_block\.resnets\.0": "middle.0", r"mid_block\.resnets\.1": "middle.2"}
-READER_AT = {r"down_blocks\.(\d+)\.attentions\.(\d+)": r"down.\1.0.\2.1", r"up_blocks\.(\d+)\.attentions\.(\d+)": r"up.\1.0.\2.1", r"mid_block\.attentions\.0": "middle.1"}
-BLOCK_AT = {rf"{there}\.transformer_blocks\.(?P<d>\d+)": rf"{here}.blocks.\g<d>" for there, here in READER_AT.items()}
-IN_BLOCK = {"norm1": "norm1", "norm2": "norm2", "norm3": "norm3", "ff.net.0.proj": "mlp.widen", "ff.net.2": "mlp.narrow",
-            **{f"attn{i}.{theirs}": f"{ours}.{part}" for i, ours in ((1, "places"), (2, "words")) for theirs, part in (("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "out"))}}
-DIFFUSERS_UNET = (table_lines(RES_AT, {"norm1": "norm1", "conv1": "conv1", "time_emb_proj": "emb", "norm2": "norm2", "conv2": "conv2", "conv_shortcut": "shortcut"})
-                  + table_lines(READER_AT, {"norm": "norm", "proj_in": "enter", "proj_out": "leave"}) + table_lines(BLOCK_AT, IN_BLOCK)
-                  + table_lines({r"down_blocks\.(\d+)\.downsamplers\.0": r"down.\1"}, {"conv": "1"}) + table_lines({r"up_blocks\.(\d+)\.upsamplers\.0": r"up.\1.1"}, {"conv": "1"})
-                  + table_lines({"time_embedding": "time"}, {"linear_1": "0", "linear_2": "2"}) + table_lines({"": ""}, {"conv_in": "first", "conv_norm_out": "norm", "conv_out": "last"}))
+RES_AT = {
+    r"down_blocks\.(\d+)\.resnets\.(\d+)": r"down.\1.0.\2.0",
+    r"up_blocks\.(\d+)\.resnets\.(\d+)": r"up.\1.0.\2.0",
+    r"mid_block\.resnets\.0": "middle.0",
+    r"mid_block\.resnets\.1": "middle.2",
+}
+READER_AT = {
+    r"down_blocks\.(\d+)\.attentions\.(\d+)": r"down.\1.0.\2.1",
+    r"up_blocks\.(\d+)\.attentions\.(\d+)": r"up.\1.0.\2.1",
+    r"mid_block\.attentions\.0": "middle.1",
+}
+BLOCK_AT = {
+    rf"{there}\.transformer_blocks\.(?P<d>\d+)": rf"{here}.blocks.\g<d>"
+    for there, here in READER_AT.items()
+}
+IN_BLOCK = {
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "norm3": "norm3",
+    "ff.net.0.proj": "mlp.widen",
+    "ff.net.2": "mlp.narrow",
+    **{
+        f"attn{i}.{theirs}": f"{ours}.{part}"
+        for i, ours in ((1, "places"), (2, "words"))
+        for theirs, part in (("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "out"))
+    },
+}
+DIFFUSERS_UNET = (
+    table_lines(
+        RES_AT,
+        {
+            "norm1": "norm1",
+            "conv1": "conv1",
+            "time_emb_proj": "emb",
+            "norm2": "norm2",
+            "conv2": "conv2",
+            "conv_shortcut": "shortcut",
+        },
+    )
+    + table_lines(READER_AT, {"norm": "norm", "proj_in": "enter", "proj_out": "leave"})
+    + table_lines(BLOCK_AT, IN_BLOCK)
+    + table_lines({r"down_blocks\.(\d+)\.downsamplers\.0": r"down.\1"}, {"conv": "1"})
+    + table_lines({r"up_blocks\.(\d+)\.upsamplers\.0": r"up.\1.1"}, {"conv": "1"})
+    + table_lines({"time_embedding": "time"}, {"linear_1": "0", "linear_2": "2"})
+    + table_lines({"": ""}, {"conv_in": "first", "conv_norm_out": "norm", "conv_out": "last"})
+)

@@ -18,12 +18,23 @@ from .transformer import attention
 
 # %% ../../nbs/networks/t5.ipynb #c006
 def distance_buckets(length: int, buckets: int = 32, farthest: int = 128) -> Tensor:
-    """Which of `buckets` drawers the distance from place i to place j falls into: (length, length) int64, row i looks at column j (T5, sec. 2.1; the released code)."""
+    """Which of `buckets` drawers the distance from place i to place j falls into: (length,
+    length) int64, row i looks at column j (T5, sec. 2.1; the released code).
+    """
     distance = torch.arange(length)[None, :] - torch.arange(length)[:, None]
     half = buckets // 2
     near = half // 2
-    far = near + (torch.log(distance.abs().clamp(min=1) / near) / math.log(farthest / near) * (half - near)).long()
-    return (distance > 0) * half + torch.where(distance.abs() < near, distance.abs(), far.clamp(max=half - 1))
+    far = (
+        near
+        + (
+            torch.log(distance.abs().clamp(min=1) / near)
+            / math.log(farthest / near)
+            * (half - near)
+        ).long()
+    )
+    return (distance > 0) * half + torch.where(
+        distance.abs() < near, distance.abs(), far.clamp(max=half - 1)
+    )
 
 # %% ../../nbs/networks/t5.ipynb #c009
 class T5Block(nn.Module):
@@ -31,87 +42,196 @@ class T5Block(nn.Module):
 
     x: (B, L, dim), bias: (B, heads, L, L), -inf where a place may not look -> (B, L, dim).
     """
+
     def __init__(self, dim: int, heads: int, head_dim: int, hidden: int, gated: bool = True):
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.RMSNorm(dim, eps=1e-6), nn.RMSNorm(dim, eps=1e-6)
-        self.q, self.k, self.v = (nn.Linear(dim, heads * head_dim, bias=False) for _ in range(3))
+        self.q, self.k, self.v = (
+            nn.Linear(dim, heads * head_dim, bias=False) for _ in range(3)
+        )
         self.out = nn.Linear(heads * head_dim, dim, bias=False)
         self.gate = nn.Linear(dim, hidden, bias=False) if gated else None
-        self.widen, self.narrow = nn.Linear(dim, hidden, bias=False), nn.Linear(hidden, dim, bias=False)
+        self.widen, self.narrow = nn.Linear(dim, hidden, bias=False), nn.Linear(
+            hidden, dim, bias=False
+        )
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         h = self.norm1(x)
-        q, k, v = (layer(h).unflatten(-1, (self.heads, -1)).transpose(1, 2).float() for layer in (self.q, self.k, self.v))
+        q, k, v = (
+            layer(h).unflatten(-1, (self.heads, -1)).transpose(1, 2).float()
+            for layer in (self.q, self.k, self.v)
+        )
         h = attention(q * q.shape[-1] ** 0.5, k, v, bias.float())
         x = x + self.out(h.transpose(1, 2).flatten(2).to(x.dtype))
         h = self.norm2(x)
-        h = F.relu(self.widen(h)) if self.gate is None else F.gelu(self.gate(h), approximate="tanh") * self.widen(h)
+        h = (
+            F.relu(self.widen(h))
+            if self.gate is None
+            else F.gelu(self.gate(h), approximate="tanh") * self.widen(h)
+        )
         return x + self.narrow(h)
 
 # %% ../../nbs/networks/t5.ipynb #c011
 class T5Encoder(nn.Module):
-    """T5's encoder (Raffel 2019, sec. 2.1). ids: (B, L) int64, mask: (B, L) bool, True for words -> states (B, L, dim), one a word.
+    """T5's encoder (Raffel 2019, sec. 2.1). ids: (B, L) int64, mask: (B, L) bool, True for
+    words -> states (B, L, dim), one a word.
 
-    dim: width of the states; depth: layers; heads, head_dim: of the attention (heads * head_dim need not be dim); hidden: width of the feed-forward layers; gated: as
-    from version 1.1 on; buckets, farthest: see `distance_buckets`. Padded places are never looked at; their own states mean nothing.
+    dim: width of the states; depth: layers; heads, head_dim: of the attention (heads * head_dim
+    need not be dim); hidden: width of the feed-forward layers; gated: as from version 1.1 on;
+    buckets, farthest: see `distance_buckets`. Padded places are never looked at; their own
+    states mean nothing.
     """
-    def __init__(self, vocab_size: int = 32_128, dim: int = 512, depth: int = 6, heads: int = 8, head_dim: int = 64, hidden: int = 2048, gated: bool = False,
-                 buckets: int = 32, farthest: int = 128):
+
+    def __init__(
+        self,
+        vocab_size: int = 32_128,
+        dim: int = 512,
+        depth: int = 6,
+        heads: int = 8,
+        head_dim: int = 64,
+        hidden: int = 2048,
+        gated: bool = False,
+        buckets: int = 32,
+        farthest: int = 128,
+    ):
         super().__init__()
-        self.farthest, self.words, self.bias = farthest, nn.Embedding(vocab_size, dim), nn.Embedding(buckets, heads)
-        self.blocks, self.norm = nn.ModuleList(T5Block(dim, heads, head_dim, hidden, gated) for _ in range(depth)), nn.RMSNorm(dim, eps=1e-6)
+        self.farthest, self.words, self.bias = (
+            farthest,
+            nn.Embedding(vocab_size, dim),
+            nn.Embedding(buckets, heads),
+        )
+        self.blocks, self.norm = nn.ModuleList(
+            T5Block(dim, heads, head_dim, hidden, gated) for _ in range(depth)
+        ), nn.RMSNorm(dim, eps=1e-6)
         self.reset()
 
     def reset(self):
-        """T5's own start (released code, factor 1): words from N(0, 1), queries smaller by sqrt(dim * head_dim), the other layers by the square root of their width."""
-        nn.init.normal_(self.words.weight); nn.init.normal_(self.bias.weight, std=self.words.embedding_dim**-0.5)
+        """T5's own start (released code, factor 1): words from N(0, 1), queries smaller by
+        sqrt(dim * head_dim), the other layers by the square root of their width.
+        """
+        nn.init.normal_(self.words.weight)
+        nn.init.normal_(self.bias.weight, std=self.words.embedding_dim**-0.5)
         for block in self.blocks:
             for name, layer in block.named_children():
-                if isinstance(layer, nn.Linear): nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+                if isinstance(layer, nn.Linear):
+                    nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
             block.q.weight.data *= (block.heads / block.q.out_features) ** 0.5
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        bias = self.bias(distance_buckets(ids.shape[1], self.bias.num_embeddings, self.farthest).to(ids.device)).permute(2, 0, 1)[None]
+        bias = self.bias(
+            distance_buckets(ids.shape[1], self.bias.num_embeddings, self.farthest).to(
+                ids.device
+            )
+        ).permute(2, 0, 1)[None]
         if mask is not None:
-            if mask.shape != ids.shape or mask.dtype != torch.bool: raise ValueError(f"the mask must be bool and {tuple(ids.shape)}, got {mask.dtype} {tuple(mask.shape)}")
-            if not mask.any(1).all(): raise ValueError("a caption has no word to look at; give each at least its start or end token")
+            if mask.shape != ids.shape or mask.dtype != torch.bool:
+                raise ValueError(
+                    f"the mask must be bool and {tuple(ids.shape)}, got {mask.dtype}"
+                    f" {tuple(mask.shape)}"
+                )
+            if not mask.any(1).all():
+                raise ValueError(
+                    "a caption has no word to look at; give each at least its start or end"
+                    " token"
+                )
             bias = bias.masked_fill(~mask[:, None, None, :], -math.inf)
-        else: bias = bias.expand(len(ids), -1, -1, -1)
+        else:
+            bias = bias.expand(len(ids), -1, -1, -1)
         x = self.words(ids)
-        for block in self.blocks: x = block(x, bias)
+        for block in self.blocks:
+            x = block(x, bias)
         return self.norm(x)
 
 # %% ../../nbs/networks/t5.ipynb #c015
 _V11 = dict(gated=True, head_dim=64)
-T5_SIZES = {"t5-small": dict(dim=512, depth=6, heads=8, head_dim=64, hidden=2048), "t5-base": dict(dim=768, depth=12, heads=12, head_dim=64, hidden=3072),
-            "t5-v1_1-small": dict(_V11, dim=512, depth=8, heads=6, hidden=1024), "t5-v1_1-base": dict(_V11, dim=768, depth=12, heads=12, hidden=2048),
-            "t5-v1_1-large": dict(_V11, dim=1024, depth=24, heads=16, hidden=2816), "t5-v1_1-xl": dict(_V11, dim=2048, depth=24, heads=32, hidden=5120),
-            "t5-v1_1-xxl": dict(_V11, dim=4096, depth=24, heads=64, hidden=10_240)}
+T5_SIZES = {
+    "t5-small": dict(dim=512, depth=6, heads=8, head_dim=64, hidden=2048),
+    "t5-base": dict(dim=768, depth=12, heads=12, head_dim=64, hidden=3072),
+    "t5-v1_1-small": dict(_V11, dim=512, depth=8, heads=6, hidden=1024),
+    "t5-v1_1-base": dict(_V11, dim=768, depth=12, heads=12, hidden=2048),
+    "t5-v1_1-large": dict(_V11, dim=1024, depth=24, heads=16, hidden=2816),
+    "t5-v1_1-xl": dict(_V11, dim=2048, depth=24, heads=32, hidden=5120),
+    "t5-v1_1-xxl": dict(_V11, dim=4096, depth=24, heads=64, hidden=10_240),
+}
+
 
 def t5_config(published: dict) -> dict:
-    """T5Encoder's arguments for the config.json that lies beside a published T5. ValueError for a feed-forward layer that is neither of T5's."""
+    """T5Encoder's arguments for the config.json that lies beside a published T5.
+
+    ValueError for a feed-forward layer that is neither of T5's.
+    """
     kind = published.get("feed_forward_proj", "relu")
-    if kind not in ("relu", "gated-gelu"): raise ValueError(f"this T5 has feed-forward layers of the kind {kind!r}; T5Encoder knows relu and gated-gelu")
-    names = dict(vocab_size="vocab_size", dim="d_model", depth="num_layers", heads="num_heads", head_dim="d_kv", hidden="d_ff", buckets="relative_attention_num_buckets")
-    return {ours: published[theirs] for ours, theirs in names.items()} | dict(gated=kind == "gated-gelu", farthest=published.get("relative_attention_max_distance", 128))
+    if kind not in ("relu", "gated-gelu"):
+        raise ValueError(
+            f"this T5 has feed-forward layers of the kind {kind!r}; T5Encoder knows relu and"
+            " gated-gelu"
+        )
+    names = dict(
+        vocab_size="vocab_size",
+        dim="d_model",
+        depth="num_layers",
+        heads="num_heads",
+        head_dim="d_kv",
+        hidden="d_ff",
+        buckets="relative_attention_num_buckets",
+    )
+    return {ours: published[theirs] for ours, theirs in names.items()} | dict(
+        gated=kind == "gated-gelu",
+        farthest=published.get("relative_attention_max_distance", 128),
+    )
 
 
 def t5_table(gated: bool) -> list[tuple]:
-    """Lines for `published.files.rename` from the names of transformers' T5 to those of `T5Encoder`."""
+    """Lines for `published.files.rename` from the names of transformers' T5 to those of
+    `T5Encoder`.
+    """
     at = r"encoder\.block\.(\d+)\.layer\."
-    layers = {r"0\.SelfAttention\.q": "q", r"0\.SelfAttention\.k": "k", r"0\.SelfAttention\.v": "v", r"0\.SelfAttention\.o": "out",
-              r"0\.layer_norm": "norm1", r"1\.layer_norm": "norm2",
-              r"1\.DenseReluDense\.wo": "narrow", **({r"1\.DenseReluDense\.wi_0": "gate", r"1\.DenseReluDense\.wi_1": "widen"} if gated else {r"1\.DenseReluDense\.wi": "widen"})}
-    rest = {"shared.weight": "words.weight", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": "bias.weight",
-            "encoder.final_layer_norm.weight": "norm.weight"}
-    return [(rf"{at}{theirs}\.weight", rf"blocks.\1.{ours}.weight") for theirs, ours in layers.items()] + list(rest.items())
+    layers = {
+        r"0\.SelfAttention\.q": "q",
+        r"0\.SelfAttention\.k": "k",
+        r"0\.SelfAttention\.v": "v",
+        r"0\.SelfAttention\.o": "out",
+        r"0\.layer_norm": "norm1",
+        r"1\.layer_norm": "norm2",
+        r"1\.DenseReluDense\.wo": "narrow",
+        **(
+            {r"1\.DenseReluDense\.wi_0": "gate", r"1\.DenseReluDense\.wi_1": "widen"}
+            if gated
+            else {r"1\.DenseReluDense\.wi": "widen"}
+        ),
+    }
+    rest = {
+        "shared.weight": "words.weight",
+        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": "bias.weight",
+        "encoder.final_layer_norm.weight": "norm.weight",
+    }
+    return [
+        (rf"{at}{theirs}\.weight", rf"blocks.\1.{ours}.weight")
+        for theirs, ours in layers.items()
+    ] + list(rest.items())
 
 
-def load_t5(encoder: T5Encoder, state: dict[str, Tensor], origin: str = "the state dict") -> T5Encoder:
-    """Copy the encoder's half of a published T5 into `encoder`; strict in both directions but for the decoder (ValueError). Returns the encoder."""
+def load_t5(
+    encoder: T5Encoder, state: dict[str, Tensor], origin: str = "the state dict"
+) -> T5Encoder:
+    """Copy the encoder's half of a published T5 into `encoder`; strict in both directions but
+    for the decoder (ValueError). Returns the encoder.
+    """
     state = dict(state)
-    twin = state.pop("encoder.embed_tokens.weight", None)                     # the same table once more in some files, or the only copy of it
-    if twin is not None and not torch.equal(twin, state.get("shared.weight", twin)): raise ValueError(f"{origin} holds two different tables of words; is it a T5?")
-    if twin is not None: state["shared.weight"] = twin
-    return load_strictly(encoder, rename(state, t5_table(encoder.blocks[0].gate is not None), ignore=(r"decoder\..*", r"lm_head\.weight")), origin)
+    twin = state.pop(
+        "encoder.embed_tokens.weight", None
+    )  # the same table once more in some files, or the only copy of it
+    if twin is not None and not torch.equal(twin, state.get("shared.weight", twin)):
+        raise ValueError(f"{origin} holds two different tables of words; is it a T5?")
+    if twin is not None:
+        state["shared.weight"] = twin
+    return load_strictly(
+        encoder,
+        rename(
+            state,
+            t5_table(encoder.blocks[0].gate is not None),
+            ignore=(r"decoder\..*", r"lm_head\.weight"),
+        ),
+        origin,
+    )

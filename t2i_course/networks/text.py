@@ -16,23 +16,45 @@ from .transformer import attention
 
 # %% ../../nbs/networks/text.ipynb #c004
 class Tokenizer:
-    """Byte-level BPE trained on captions: any string becomes a row of token ids and back (Sennrich 2016).
+    """Byte-level BPE trained on captions: any string becomes a row of token ids and back
+    (Sennrich 2016).
 
-    A caption is `[start] words [pad] ...`; the empty caption, which stands for "no condition", is `[start] [pad] ...`.
+    A caption is `[start] words [pad] ...`; the empty caption, which stands for "no condition",
+    is `[start] [pad] ...`.
     """
+
     pad, start = 0, 1
 
-    def __init__(self, bpe): self.bpe = bpe
+    def __init__(self, bpe):
+        self.bpe = bpe
 
     @classmethod
     def from_captions(cls, captions: list[str], vocab_size: int = 2048) -> "Tokenizer":
-        """Train on an iterable of captions. The merges depend on the captions only, so the same captions give the same tokenizer."""
-        from tokenizers import Tokenizer as BPE, models, normalizers, pre_tokenizers, decoders, trainers
+        """Train on an iterable of captions.
+
+        The merges depend on the captions only, so the same captions give the same tokenizer.
+        """
+        from tokenizers import (
+            Tokenizer as BPE,
+            models,
+            normalizers,
+            pre_tokenizers,
+            decoders,
+            trainers,
+        )
+
         bpe = BPE(models.BPE())
         bpe.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-        bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=["[pad]", "[start]"], show_progress=False,
-                                      initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+        bpe.pre_tokenizer, bpe.decoder = (
+            pre_tokenizers.ByteLevel(add_prefix_space=True),
+            decoders.ByteLevel(),
+        )
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=["[pad]", "[start]"],
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
         bpe.train_from_iterator(captions, trainer)
         return cls(bpe)
 
@@ -40,6 +62,7 @@ class Tokenizer:
     def from_str(cls, text: str) -> "Tokenizer":
         """Rebuild from what `to_str` gave."""
         from tokenizers import Tokenizer as BPE
+
         return cls(BPE.from_str(text))
 
     def to_str(self) -> str:
@@ -55,7 +78,8 @@ class Tokenizer:
         """Read a tokenizer from a JSON file written by `save`."""
         return cls.from_str(Path(path).read_text(encoding="utf8"))
 
-    def __len__(self) -> int: return self.bpe.get_vocab_size()
+    def __len__(self) -> int:
+        return self.bpe.get_vocab_size()
 
     def pieces(self, caption: str) -> list[str]:
         """The caption cut into its tokens, as readable strings."""
@@ -66,76 +90,137 @@ class Tokenizer:
 
         Raises ValueError when a caption needs more than `length` places.
         """
-        if isinstance(captions, str): raise ValueError("encode takes a list of captions; put the caption in a list: [caption]")
+        if isinstance(captions, str):
+            raise ValueError(
+                "encode takes a list of captions; put the caption in a list: [caption]"
+            )
         ids = torch.full((len(captions), length), self.pad)
         ids[:, 0] = self.start
         for row, caption in zip(ids, captions):
             words = self.bpe.encode(caption).ids
             if len(words) >= length:
-                raise ValueError(f"the prompt has {len(words)} tokens and the model reads {length - 1}; shorten it: {caption[:60]!r}...")
-            row[1:1 + len(words)] = torch.tensor(words, dtype=torch.long)
+                raise ValueError(
+                    f"the prompt has {len(words)} tokens and the model reads {length - 1};"
+                    f" shorten it: {caption[:60]!r}..."
+                )
+            row[1 : 1 + len(words)] = torch.tensor(words, dtype=torch.long)
         return ids
 
     def decode(self, ids: Tensor) -> list[str]:
         """(B, L) ids back to captions, without start and padding."""
-        return [self.bpe.decode([i for i in row if i > self.start]).strip() for row in ids.tolist()]
+        return [
+            self.bpe.decode([i for i in row if i > self.start]).strip() for row in ids.tolist()
+        ]
 
 # %% ../../nbs/networks/text.ipynb #c012
 class TextBlock(nn.Module):
-    """Pre-norm transformer block: attention among the words, then an MLP (Vaswani 2017; pre-norm as in GPT-2).
+    """Pre-norm transformer block: attention among the words, then an MLP (Vaswani 2017;
+    pre-norm as in GPT-2).
 
     x: (B, L, D), mask: (B, L) bool -> (B, L, D).
     """
+
     def __init__(self, dim: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.norm1, self.qkv, self.out = nn.LayerNorm(dim), nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.norm2, self.mlp = nn.LayerNorm(dim), nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.norm1, self.qkv, self.out = (
+            nn.LayerNorm(dim),
+            nn.Linear(dim, 3 * dim),
+            nn.Linear(dim, dim),
+        )
+        self.norm2, self.mlp = nn.LayerNorm(dim), nn.Sequential(
+            nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim)
+        )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )
         h = attention(q, k, v, mask[:, None, None, :])
         x = x + self.out(h.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
 
 
 class TextEncoder(nn.Module):
-    """Text tower: token ids to one state per word, a mask, and one vector for the whole caption.
+    """Text tower: token ids to one state per word, a mask, and one vector for the whole
+    caption.
 
     ids: (B, L) int64 -> {"tokens": (B, L, dim), "mask": (B, L) bool, "vector": (B, dim)}.
     """
-    def __init__(self, vocab_size: int = 2048, dim: int = 128, depth: int = 3, heads: int = 4, length: int = 32):
+
+    def __init__(
+        self,
+        vocab_size: int = 2048,
+        dim: int = 128,
+        depth: int = 3,
+        heads: int = 4,
+        length: int = 32,
+    ):
         super().__init__()
         self.length = length
-        self.words, self.places = nn.Embedding(vocab_size, dim), nn.Parameter(0.02 * torch.randn(length, dim))
+        self.words, self.places = nn.Embedding(vocab_size, dim), nn.Parameter(
+            0.02 * torch.randn(length, dim)
+        )
         nn.init.normal_(self.words.weight, std=0.02)
-        self.blocks, self.norm = nn.ModuleList(TextBlock(dim, heads) for _ in range(depth)), nn.LayerNorm(dim)
+        self.blocks, self.norm = nn.ModuleList(
+            TextBlock(dim, heads) for _ in range(depth)
+        ), nn.LayerNorm(dim)
 
     def forward(self, ids: Tensor) -> dict[str, Tensor]:
-        if ids.shape[1] > self.length: raise ValueError(f"this text tower reads {self.length} tokens, got {ids.shape[1]}; encode with length={self.length}")
+        if ids.shape[1] > self.length:
+            raise ValueError(
+                f"this text tower reads {self.length} tokens, got {ids.shape[1]}; encode with"
+                f" length={self.length}"
+            )
         mask = ids != Tokenizer.pad
-        x = self.words(ids) + self.places[:ids.shape[1]]
-        for block in self.blocks: x = block(x, mask)
+        x = self.words(ids) + self.places[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x, mask)
         x = self.norm(x)
         weight = mask[..., None].to(x.dtype)
         return {"tokens": x, "mask": mask, "vector": (x * weight).sum(1) / weight.sum(1)}
 
 # %% ../../nbs/networks/text.ipynb #c017
 class FirstGuess(nn.Module):
-    """What a caption alone says about the picture: the head under which a text tower learns E[x_0 | caption], a denoiser's best answer to pure noise.
+    """What a caption alone says about the picture: the head under which a text tower learns
+    E[x_0 | caption], a denoiser's best answer to pure noise.
 
-    forward: tokens (B, L, dim), vector (B, dim), mask (B, L) bool or None from a tower -> (B, channels, patch * side, patch * side). Each of side^2 places has a learned query (like the
-    places of a ViT), attends to the words as they are, and an MLP makes its patch of what it finds.
+    forward: tokens (B, L, dim), vector (B, dim), mask (B, L) bool or None from a tower -> (B,
+    channels, patch * side, patch * side). Each of side^2 places has a learned query (like the
+    places of a ViT), attends to the words as they are, and an MLP makes its patch of what it
+    finds.
     """
-    def __init__(self, side: int, channels: int, dim: int, patch: int = 1, heads: int = 3, hidden: int = 64):
+
+    def __init__(
+        self,
+        side: int,
+        channels: int,
+        dim: int,
+        patch: int = 1,
+        heads: int = 3,
+        hidden: int = 64,
+    ):
         super().__init__()
         self.side, self.patch, self.heads = side, patch, heads
-        self.places, self.norm = nn.Parameter(0.5 * torch.randn(side**2, dim)), nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, channels * patch**2))
+        self.places, self.norm = nn.Parameter(0.5 * torch.randn(side**2, dim)), nn.LayerNorm(
+            dim
+        )
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, channels * patch**2)
+        )
 
     def forward(self, tokens: Tensor, vector: Tensor, mask: Tensor | None = None) -> Tensor:
         visible = None if mask is None else mask[:, None, None, :]
-        words, places = (x.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for x in (tokens, self.places.to(tokens.dtype)))
-        found = attention(places.expand(len(tokens), -1, -1, -1), words, words, visible).transpose(1, 2).flatten(2)
+        words, places = (
+            x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+            for x in (tokens, self.places.to(tokens.dtype))
+        )
+        found = (
+            attention(places.expand(len(tokens), -1, -1, -1), words, words, visible)
+            .transpose(1, 2)
+            .flatten(2)
+        )
         patches = self.mlp(self.norm(self.places + found + vector[:, None]))
-        return F.pixel_shuffle(patches.transpose(1, 2).unflatten(2, (self.side, self.side)), self.patch)
+        return F.pixel_shuffle(
+            patches.transpose(1, 2).unflatten(2, (self.side, self.side)), self.patch
+        )

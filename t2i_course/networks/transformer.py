@@ -13,123 +13,226 @@ from torch import nn, Tensor
 import torch.nn.functional as F
 
 # %% ../../nbs/networks/transformer.ipynb #c007
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-    """Scaled dot-product attention (Vaswani 2017, eq. 1). q: (B, heads, N, d), k, v: (B, heads, M, d) -> (B, heads, N, d).
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False
+) -> Tensor:
+    """Scaled dot-product attention (Vaswani 2017, eq. 1). q: (B, heads, N, d), k, v: (B, heads,
+    M, d) -> (B, heads, N, d).
 
-    mask: bool, True = may look, broadcastable to (B, heads, N, M); causal: query i sees keys 0 .. i, needs N = M and no mask.
-    bfloat16 on a CPU is computed in float32, whose kernel is the faster one there.
+    mask: bool, True = may look, broadcastable to (B, heads, N, M); causal: query i sees keys 0
+    .. i, needs N = M and no mask. bfloat16 on a CPU is computed in float32, whose kernel is the
+    faster one there.
     """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
-        with torch.autocast("cpu", enabled=False): return attention(q.float(), k.float(), v.float(), mask, causal).to(q.dtype)
+        with torch.autocast("cpu", enabled=False):
+            return attention(q.float(), k.float(), v.float(), mask, causal).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
 
 # %% ../../nbs/networks/transformer.ipynb #c010
 class Cache:
     """Keys and values of the places a causal transformer has already seen, one pair a block.
 
-    Made by `Transformer.new_cache(batch, length)`; each forward with it appends. len(cache): places seen so far. For drawing, not for
-    training: it is written in place, so gradients cannot pass through it.
+    Made by `Transformer.new_cache(batch, length)`; each forward with it appends. len(cache):
+    places seen so far. For drawing, not for training: it is written in place, so gradients
+    cannot pass through it.
     """
-    def __init__(self, depth: int, batch: int, heads: int, length: int, head_dim: int, device=None, dtype=None):
+
+    def __init__(
+        self,
+        depth: int,
+        batch: int,
+        heads: int,
+        length: int,
+        head_dim: int,
+        device=None,
+        dtype=None,
+    ):
         self.seen, self.length = 0, length
-        self.keys = torch.empty(depth, batch, heads, length, head_dim, device=device, dtype=dtype)
+        self.keys = torch.empty(
+            depth, batch, heads, length, head_dim, device=device, dtype=dtype
+        )
         self.values = torch.empty_like(self.keys)
 
-    def __len__(self) -> int: return self.seen
+    def __len__(self) -> int:
+        return self.seen
 
     def append(self, block: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write one block's k, v: (B, heads, N, d) behind what it has; return all of them, (B, heads, seen + N, d)."""
+        """Write one block's k, v: (B, heads, N, d) behind what it has; return all of them, (B,
+        heads, seen + N, d).
+        """
         end = self.seen + k.shape[2]
-        if k.requires_grad: raise ValueError("a cache holds no gradients; call the transformer inside torch.no_grad()")
-        if end > self.length: raise ValueError(f"the cache has room for {self.length} places, {end} are needed; make it longer with new_cache")
-        if k.shape[0] != self.keys.shape[1]: raise ValueError(f"the cache was made for a batch of {self.keys.shape[1]}, got {k.shape[0]}; make one per batch")
-        self.keys[block, :, :, self.seen:end], self.values[block, :, :, self.seen:end] = k, v
+        if k.requires_grad:
+            raise ValueError(
+                "a cache holds no gradients; call the transformer inside torch.no_grad()"
+            )
+        if end > self.length:
+            raise ValueError(
+                f"the cache has room for {self.length} places, {end} are needed; make it longer"
+                " with new_cache"
+            )
+        if k.shape[0] != self.keys.shape[1]:
+            raise ValueError(
+                f"the cache was made for a batch of {self.keys.shape[1]}, got {k.shape[0]};"
+                " make one per batch"
+            )
+        self.keys[block, :, :, self.seen : end], self.values[block, :, :, self.seen : end] = (
+            k,
+            v,
+        )
         return self.keys[block, :, :, :end], self.values[block, :, :, :end]
 
 # %% ../../nbs/networks/transformer.ipynb #c013
 def causal_mask(new: int, seen: int = 0, device=None) -> Tensor:
-    """(new, seen + new) bool, True where a query may look: query i is at place seen + i and sees itself and all before."""
+    """(new, seen + new) bool, True where a query may look: query i is at place seen + i and
+    sees itself and all before.
+    """
     return torch.ones(new, seen + new, dtype=torch.bool, device=device).tril(diagonal=seen)
 
 # %% ../../nbs/networks/transformer.ipynb #c015
 class SelfAttention(nn.Module):
-    """Multi-head self-attention (Vaswani 2017, sec. 3.2), causal or not, with or without a cache.
+    """Multi-head self-attention (Vaswani 2017, sec. 3.2), causal or not, with or without a
+    cache.
 
-    x: (B, N, dim) -> (B, N, dim). mask: bool, True = may look, broadcastable to (B, N, all), where `all` counts cached places too; every
-    query needs something to look at. A padding mask (B, all) is given as mask[:, None, :]; a causal layer applies its triangle on top.
+    x: (B, N, dim) -> (B, N, dim). mask: bool, True = may look, broadcastable to (B, N, all),
+    where `all` counts cached places too; every query needs something to look at. A padding mask
+    (B, all) is given as mask[:, None, :]; a causal layer applies its triangle on top.
     """
+
     def __init__(self, dim: int, heads: int, causal: bool = False):
         super().__init__()
-        if dim % heads: raise ValueError(f"dim {dim} does not split into {heads} heads; choose a divisor of {dim}")
+        if dim % heads:
+            raise ValueError(
+                f"dim {dim} does not split into {heads} heads; choose a divisor of {dim}"
+            )
         self.heads, self.causal = heads, causal
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None, block: int = 0) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None, block: int = 0
+    ) -> Tensor:
         new, seen = x.shape[1], len(cache) if cache is not None else 0
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)     # three of (B, heads, N, d)
-        if cache is not None: k, v = cache.append(block, k, v)
-        triangle = self.causal and new > 1                          # a single new place may see all there is
+        q, k, v = (
+            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # three of (B, heads, N, d)
+        if cache is not None:
+            k, v = cache.append(block, k, v)
+        triangle = self.causal and new > 1  # a single new place may see all there is
         if triangle and (seen or mask is not None):
             visible = causal_mask(new, seen, x.device)
             mask, triangle = visible if mask is None else mask & visible, False
-        if mask is not None and mask.ndim == 3: mask = mask[:, None]                        # the same for every head
+        if mask is not None and mask.ndim == 3:
+            mask = mask[:, None]  # the same for every head
         h = attention(q, k, v, mask, causal=triangle)
         return self.out(h.transpose(1, 2).flatten(2))
 
 # %% ../../nbs/networks/transformer.ipynb #c020
-ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x)}
+ACTIVATIONS = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+}
 
 
 class MLP(nn.Module):
-    """Two linear layers around an activation, on every place alone. x: (..., dim) -> (..., dim)."""
+    """Two linear layers around an activation, on every place alone. x: (..., dim) -> (...,
+    dim).
+    """
+
     def __init__(self, dim: int, hidden: int, activation: str = "gelu"):
         super().__init__()
-        if activation not in ACTIVATIONS: raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}"
+            )
         self.activation = activation
         self.widen, self.narrow = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor: return self.narrow(ACTIVATIONS[self.activation](self.widen(x)))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.narrow(ACTIVATIONS[self.activation](self.widen(x)))
 
 # %% ../../nbs/networks/transformer.ipynb #c024
 class Block(nn.Module):
-    """Pre-LayerNorm transformer block: x + attention(norm(x)), then x + mlp(norm(x)) (GPT-2, sec. 2.3). (B, N, dim) -> (B, N, dim)."""
-    def __init__(self, dim: int, heads: int, causal: bool = False, activation: str = "gelu", mlp_ratio: int = 4):
+    """Pre-LayerNorm transformer block: x + attention(norm(x)), then x + mlp(norm(x)) (GPT-2,
+    sec. 2.3). (B, N, dim) -> (B, N, dim).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        causal: bool = False,
+        activation: str = "gelu",
+        mlp_ratio: int = 4,
+    ):
         super().__init__()
         self.norm1, self.attend = nn.LayerNorm(dim), SelfAttention(dim, heads, causal)
         self.norm2, self.mlp = nn.LayerNorm(dim), MLP(dim, mlp_ratio * dim, activation)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None, block: int = 0) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None, block: int = 0
+    ) -> Tensor:
         x = x + self.attend(self.norm1(x), mask, cache, block)
         return x + self.mlp(self.norm2(x))
 
 
 class Transformer(nn.Module):
-    """A stack of pre-LayerNorm blocks with a last LayerNorm. Embeddings, places and output layer are the caller's.
+    """A stack of pre-LayerNorm blocks with a last LayerNorm.
 
-    x: (B, N, dim), mask: bool (True = may look), broadcastable to (B, N, all) or None, cache: from `new_cache`, causal stacks only
+    Embeddings, places and output layer are the caller's.
+
+    x: (B, N, dim), mask: bool (True = may look), broadcastable to (B, N, all) or None, cache:
+    from `new_cache`, causal stacks only
     -> (B, N, dim). With a cache, x holds only the new places.
+
     """
-    def __init__(self, dim: int, depth: int, heads: int, causal: bool = False, activation: str = "gelu", mlp_ratio: int = 4):
+
+    def __init__(
+        self,
+        dim: int,
+        depth: int,
+        heads: int,
+        causal: bool = False,
+        activation: str = "gelu",
+        mlp_ratio: int = 4,
+    ):
         super().__init__()
         self.causal = causal
-        self.blocks = nn.ModuleList(Block(dim, heads, causal, activation, mlp_ratio) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(dim, heads, causal, activation, mlp_ratio) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(dim)
         self.reset()
 
     def reset(self):
-        """Start as GPT-2 does (sec. 2.3): weights from N(0, 0.02), those that end a residual branch smaller by sqrt(2 depth)."""
+        """Start as GPT-2 does (sec. 2.3): weights from N(0, 0.02), those that end a residual
+        branch smaller by sqrt(2 depth).
+        """
         for name, p in self.named_parameters():
             ends_branch = name.endswith(("out.weight", "narrow.weight"))
-            if p.ndim == 2: nn.init.normal_(p, std=0.02 / (2 * len(self.blocks)) ** 0.5 if ends_branch else 0.02)
-            elif name.endswith("bias"): nn.init.zeros_(p)
+            if p.ndim == 2:
+                nn.init.normal_(
+                    p, std=0.02 / (2 * len(self.blocks)) ** 0.5 if ends_branch else 0.02
+                )
+            elif name.endswith("bias"):
+                nn.init.zeros_(p)
 
     def new_cache(self, batch: int, length: int) -> Cache:
         """An empty cache with room for `length` places of `batch` sequences."""
-        if not self.causal: raise ValueError("only a causal transformer can be cached: in the others a new place changes the old ones")
+        if not self.causal:
+            raise ValueError(
+                "only a causal transformer can be cached: in the others a new place changes the"
+                " old ones"
+            )
         w, heads = self.blocks[0].attend.out.weight, self.blocks[0].attend.heads
-        return Cache(len(self.blocks), batch, heads, length, w.shape[0] // heads, w.device, w.dtype)
+        return Cache(
+            len(self.blocks), batch, heads, length, w.shape[0] // heads, w.device, w.dtype
+        )
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
-        for i, block in enumerate(self.blocks): x = block(x, mask, cache, i)
-        if cache is not None: cache.seen += x.shape[1]
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
+        for i, block in enumerate(self.blocks):
+            x = block(x, mask, cache, i)
+        if cache is not None:
+            cache.seen += x.shape[1]
         return self.norm(x)

@@ -19,17 +19,24 @@ from .transformer import attention
 def time_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     """Sinusoidal embedding of time steps (Vaswani 2017, sec. 3.5; DDPM, appendix B).
 
-    t: (B,) time steps, integer or float. Returns (B, dim) float32: cosines in the first half, sines in the second.
+    t: (B,) time steps, integer or float. Returns (B, dim) float32: cosines in the first half,
+    sines in the second.
     """
-    if dim % 2: raise ValueError(f"time_embedding needs an even dim, got {dim}")
-    frequencies = torch.exp(-math.log(max_period) * torch.arange(dim // 2, device=t.device) / (dim // 2))
+    if dim % 2:
+        raise ValueError(f"time_embedding needs an even dim, got {dim}")
+    frequencies = torch.exp(
+        -math.log(max_period) * torch.arange(dim // 2, device=t.device) / (dim // 2)
+    )
     angles = t[:, None].float() * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 # %% ../../nbs/networks/unet.ipynb #c009
 def zero_init(layer: nn.Module) -> nn.Module:
-    """Set all parameters of a layer to zero, so that the residual branch it ends starts as 'change nothing'. Returns the layer."""
-    for p in layer.parameters(): nn.init.zeros_(p)
+    """Set all parameters of a layer to zero, so that the residual branch it ends starts as
+    'change nothing'. Returns the layer.
+    """
+    for p in layer.parameters():
+        nn.init.zeros_(p)
     return layer
 
 
@@ -38,11 +45,18 @@ class ResBlock(nn.Module):
 
     x: (B, c_in, H, W), emb: (B, emb_dim) -> (B, c_out, H, W).
     """
-    def __init__(self, c_in: int, c_out: int, emb_dim: int, dropout: float = 0.0, groups: int = 16):
+
+    def __init__(
+        self, c_in: int, c_out: int, emb_dim: int, dropout: float = 0.0, groups: int = 16
+    ):
         super().__init__()
-        self.norm1, self.conv1 = nn.GroupNorm(groups, c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.norm1, self.conv1 = nn.GroupNorm(groups, c_in), nn.Conv2d(
+            c_in, c_out, 3, padding=1
+        )
         self.scale_shift = nn.Linear(emb_dim, 2 * c_out)
-        self.norm2, self.conv2 = nn.GroupNorm(groups, c_out), zero_init(nn.Conv2d(c_out, c_out, 3, padding=1))
+        self.norm2, self.conv2 = nn.GroupNorm(groups, c_out), zero_init(
+            nn.Conv2d(c_out, c_out, 3, padding=1)
+        )
         self.dropout = nn.Dropout(dropout)
         self.shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
@@ -54,74 +68,157 @@ class ResBlock(nn.Module):
 
 # %% ../../nbs/networks/unet.ipynb #c012
 class Attention(nn.Module):
-    """Self-attention over the grid, with the caption's states joined to keys and values (GLIDE, sec. 2.4).
+    """Self-attention over the grid, with the caption's states joined to keys and values (GLIDE,
+    sec. 2.4).
 
-    x: (B, C, H, W), tokens: (B, L, token_dim) or None, mask: (B, L) bool with True for real words -> (B, C, H, W).
+    x: (B, C, H, W), tokens: (B, L, token_dim) or None, mask: (B, L) bool with True for real
+    words -> (B, C, H, W).
     """
-    def __init__(self, channels: int, head_dim: int = 32, token_dim: int | None = None, groups: int = 16):
+
+    def __init__(
+        self, channels: int, head_dim: int = 32, token_dim: int | None = None, groups: int = 16
+    ):
         super().__init__()
-        if channels % head_dim: raise ValueError(f"{channels} channels do not split into heads of {head_dim}; choose a divisor")
+        if channels % head_dim:
+            raise ValueError(
+                f"{channels} channels do not split into heads of {head_dim}; choose a divisor"
+            )
         self.heads = channels // head_dim
         self.norm, self.qkv = nn.GroupNorm(groups, channels), nn.Linear(channels, 3 * channels)
         self.words = nn.Linear(token_dim, 2 * channels) if token_dim else None
         self.out = zero_init(nn.Linear(channels, channels))
 
-    def forward(self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         height = x.shape[2]
         places = rearrange(self.norm(x), "b c h w -> b (h w) c")
-        q, k, v = rearrange(self.qkv(places), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads)
+        q, k, v = rearrange(
+            self.qkv(places),
+            "b n (three heads d) -> three b heads n d",
+            three=3,
+            heads=self.heads,
+        )
         visible = None
         if self.words is not None and tokens is not None:
-            k_words, v_words = rearrange(self.words(tokens), "b l (two heads d) -> two b heads l d", two=2, heads=self.heads)
+            k_words, v_words = rearrange(
+                self.words(tokens),
+                "b l (two heads d) -> two b heads l d",
+                two=2,
+                heads=self.heads,
+            )
             k, v = torch.cat([k, k_words], dim=2), torch.cat([v, v_words], dim=2)
-            if mask is not None: visible = F.pad(mask, (places.shape[1], 0), value=True)[:, None, None, :]
+            if mask is not None:
+                visible = F.pad(mask, (places.shape[1], 0), value=True)[:, None, None, :]
         h = attention(q, k, v, visible)
         h = self.out(rearrange(h, "b heads n d -> b n (heads d)"))
         return x + rearrange(h, "b (h w) c -> b c h w", h=height)
 
 # %% ../../nbs/networks/unet.ipynb #c017
 class UNet(nn.Module):
-    """Denoising U-Net, conditioned on time, on a vector and on a sequence (DDPM sec. 4; ADM sec. 3; GLIDE sec. 2.4).
+    """Denoising U-Net, conditioned on time, on a vector and on a sequence (DDPM sec. 4; ADM
+    sec. 3; GLIDE sec. 2.4).
 
-    `channels` lists the width of each level, finest first; `attention` says at which levels (0 = finest) places attend to each other
-    and to the words. `patch` folds that many pixels a side into channels first; picture sides must divide by `patch * 2**(levels-1)`.
-    forward: x_t (B, in_channels, H, W), t (B,), vector (B, vector_dim) or None, tokens (B, L, token_dim) or None,
-    mask (B, L) bool or None -> (B, out_channels, H, W). The memory layout is that of the weights: the plain one is the fastest on CPUs,
-    where GroupNorm is slow in any other; on GPUs `.to(memory_format=torch.channels_last)` pays.
+    `channels` lists the width of each level, finest first; `attention` says at which levels (0
+    = finest) places attend to each other and to the words. `patch` folds that many pixels a
+    side into channels first; picture sides must divide by `patch * 2**(levels-1)`. forward: x_t
+    (B, in_channels, H, W), t (B,), vector (B, vector_dim) or None, tokens (B, L, token_dim) or
+    None, mask (B, L) bool or None -> (B, out_channels, H, W). The memory layout is that of the
+    weights: the plain one is the fastest on CPUs, where GroupNorm is slow in any other; on GPUs
+    `.to(memory_format=torch.channels_last)` pays.
     """
-    def __init__(self, in_channels: int = 3, out_channels: int = 3, channels: tuple = (64, 128), attention: tuple = (1,), patch: int = 2,
-                 head_dim: int = 32, emb_dim: int = 256, vector_dim: int | None = None, token_dim: int | None = None, dropout: float = 0.0):
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        channels: tuple = (64, 128),
+        attention: tuple = (1,),
+        patch: int = 2,
+        head_dim: int = 32,
+        emb_dim: int = 256,
+        vector_dim: int | None = None,
+        token_dim: int | None = None,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         self.patch, self.levels, width = patch, len(channels), channels[0]
-        self.time = nn.Sequential(nn.Linear(width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
+        self.time = nn.Sequential(
+            nn.Linear(width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim)
+        )
         self.vector = nn.Linear(vector_dim, emb_dim) if vector_dim else None
         self.first = nn.Conv2d(in_channels * patch**2, width, 3, padding=1)
 
-        def res(c_in, c_out): return ResBlock(c_in, c_out, emb_dim, dropout)
-        def attend(level): return Attention(channels[level], head_dim, token_dim) if level in attention else Skip()
+        def res(c_in, c_out):
+            return ResBlock(c_in, c_out, emb_dim, dropout)
+
+        def attend(level):
+            return (
+                Attention(channels[level], head_dim, token_dim)
+                if level in attention
+                else Skip()
+            )
+
         self.down, self.up, c = nn.ModuleList(), nn.ModuleList(), width
         for level, c_level in enumerate(channels):
             last = level == len(channels) - 1
-            downsample = nn.Identity() if last else nn.Conv2d(c_level, c_level, 3, stride=2, padding=1)
-            self.down.append(nn.ModuleList([res(c, c_level), res(c_level, c_level), attend(level), downsample]))
+            downsample = (
+                nn.Identity() if last else nn.Conv2d(c_level, c_level, 3, stride=2, padding=1)
+            )
+            self.down.append(
+                nn.ModuleList(
+                    [res(c, c_level), res(c_level, c_level), attend(level), downsample]
+                )
+            )
             c = c_level
         self.middle = nn.ModuleList([res(c, c), attend(len(channels) - 1)])
         for level, c_level in reversed(list(enumerate(channels))):
-            upsample = nn.Identity() if level == 0 else nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(c_level, channels[level - 1], 3, padding=1))
-            self.up.append(nn.ModuleList([res(2 * c_level, c_level), res(2 * c_level, c_level), attend(level), upsample]))
-        self.norm, self.last = nn.GroupNorm(16, width), zero_init(nn.Conv2d(width, out_channels * patch**2, 3, padding=1))
+            upsample = (
+                nn.Identity()
+                if level == 0
+                else nn.Sequential(
+                    nn.Upsample(scale_factor=2),
+                    nn.Conv2d(c_level, channels[level - 1], 3, padding=1),
+                )
+            )
+            self.up.append(
+                nn.ModuleList(
+                    [
+                        res(2 * c_level, c_level),
+                        res(2 * c_level, c_level),
+                        attend(level),
+                        upsample,
+                    ]
+                )
+            )
+        self.norm, self.last = nn.GroupNorm(16, width), zero_init(
+            nn.Conv2d(width, out_channels * patch**2, 3, padding=1)
+        )
 
-    def forward(self, x_t: Tensor, t: Tensor, vector: Tensor | None = None, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        vector: Tensor | None = None,
+        tokens: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         side = self.patch * 2 ** (self.levels - 1)
         if x_t.shape[-1] % side or x_t.shape[-2] % side:
-            raise ValueError(f"this U-Net needs picture sides that divide by {side}, got {tuple(x_t.shape[-2:])}; resize the pictures")
+            raise ValueError(
+                f"this U-Net needs picture sides that divide by {side}, got"
+                f" {tuple(x_t.shape[-2:])}; resize the pictures"
+            )
         emb = self.time(time_embedding(t, self.first.out_channels).to(self.first.weight.dtype))
-        if self.vector is not None and vector is not None: emb = emb + self.vector(vector)
+        if self.vector is not None and vector is not None:
+            emb = emb + self.vector(vector)
         h = self.first(F.pixel_unshuffle(x_t, self.patch))
         bridges = []
         for res1, res2, attend, downsample in self.down:
-            h = res1(h, emb); bridges.append(h)
-            h = attend(res2(h, emb), tokens, mask); bridges.append(h)
+            h = res1(h, emb)
+            bridges.append(h)
+            h = attend(res2(h, emb), tokens, mask)
+            bridges.append(h)
             h = downsample(h)
         res, attend = self.middle
         h = attend(res(h, emb), tokens, mask)
@@ -134,4 +231,8 @@ class UNet(nn.Module):
 
 class Skip(nn.Module):
     """Stands where a level has no attention: returns x and ignores the words."""
-    def forward(self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor: return x
+
+    def forward(
+        self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        return x

@@ -11,306 +11,1006 @@ __all__ = ['CLIP', 'LDM', 'RDM', 'GLIDE', 'SR3', 'PALETTE', 'CDM', 'DALLE', 'VQV
 
 # %% ../../nbs/papers/cards.ipynb #c003
 import math
-from .facts import Fact, Paper, LATER, SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG
+from t2i_course.papers.facts import (
+    Fact,
+    Paper,
+    LATER,
+    SOHL_DICKSTEIN,
+    DDPM,
+    DDIM,
+    DPM_SOLVER_PP,
+    IDDPM,
+    ADM_PAPER,
+    CFG,
+)
 
 # %% ../../nbs/papers/cards.ipynb #c005
-def _blocks(width, depth): return depth * (12 * width ** 2 + 13 * width)
+def _blocks(width, depth):
+    return depth * (12 * width**2 + 13 * width)
+
 
 def clip_parameters(patch, width, depth, embed, text_width, image=224, words=49408, places=77):
-    """Parameters of a CLIP with a ViT: image tower, text tower with 12 blocks, two projections, the temperature."""
-    vision = 3 * patch ** 2 * width + ((image // patch) ** 2 + 2) * width + 4 * width + _blocks(width, depth) + width * embed
-    return vision + (words + places) * text_width + _blocks(text_width, 12) + 2 * text_width + text_width * embed + 1
+    """Parameters of a CLIP with a ViT: image tower, text tower with 12 blocks, two projections,
+    the temperature.
+    """
+    vision = (
+        3 * patch**2 * width
+        + ((image // patch) ** 2 + 2) * width
+        + 4 * width
+        + _blocks(width, depth)
+        + width * embed
+    )
+    return (
+        vision
+        + (words + places) * text_width
+        + _blocks(text_width, 12)
+        + 2 * text_width
+        + text_width * embed
+        + 1
+    )
+
 
 CLIP = Paper(
-    "clip", "Learning Transferable Visual Models From Natural Language Supervision", "Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger, Sutskever",
-    2021, "arXiv:2103.00020",
-    "Do not learn to name 1000 classes; learn which of a batch's captions belongs to which of its pictures. Two towers, one space, a dot product: any list of words is then a classifier.",
-    size=(Fact("parameters, ViT-B/32", 151_277_313, "Tables 19, 20 and released code; count by formula", "checked", lambda: clip_parameters(32, 768, 12, 512, 512)),
-          Fact("parameters, ViT-B/16", 149_620_737, "Tables 19, 20 and released code; count by formula", "checked", lambda: clip_parameters(16, 768, 12, 512, 512)),
-          Fact("parameters, ViT-L/14", 427_616_513, "Tables 19, 20 and released code; count by formula", "checked", lambda: clip_parameters(14, 1024, 24, 768, 768)),
-          Fact("text tower, base", "63M: 12 layers, width 512, 8 heads", "section 2.4"),
-          Fact("compute of the largest", "RN50x64: 18 days on 592 V100; ViT-L/14: 12 days on 256 V100", "section 2.5")),
-    data=(Fact("pairs of picture and text", "400M, from the web (WIT)", "section 2.2"),
-          Fact("how they were searched", "500,000 queries, at most 20,000 pairs each", "section 2.2"),
-          Fact("words", "lower-cased BPE; 49,152 in the text, 49,408 in Table 18 and the code", "section 2.4, Table 18"),
-          Fact("context", "76 in the text, 77 places in the code", "section 2.4, released code")),
-    tricks=(Fact("loss", "symmetric cross-entropy over the N × N similarities", "Figure 3"),
-            Fact("temperature, at the start", 0.07, "section 2.5"),
-            Fact("the logit it is learned as", 2.659, "arithmetic: ln(1 / 0.07)", "checked", lambda: -math.log(0.07), 1e-3),
-            Fact("scale of the logits, at most", 100, "section 2.5"),
-            Fact("batch, epochs", "32,768 for 32 epochs", "section 2.5, Table 18"),
-            Fact("optimiser", "Adam with decoupled weight decay 0.2, not on gains and biases; 2,000 steps of warm-up, cosine", "section 2.5, Table 18"),
-            Fact("augmentation", "a random square crop, nothing else", "section 2.3"),
-            Fact("prompt engineering and ensembling", "about +5 points, mean of 36 data sets", "section 3.1.4")),
-    results=(Fact("ImageNet top-1, never trained on it", "76.2%", "abstract, section 3.1.3"), Fact("ImageNet top-5", "95%", "section 3.1.3")))
+    "clip",
+    "Learning Transferable Visual Models From Natural Language Supervision",
+    "Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger,"
+    " Sutskever",
+    2021,
+    "arXiv:2103.00020",
+    "Do not learn to name 1000 classes; learn which of a batch's captions belongs to which of"
+    " its pictures. Two towers, one space, a dot product: any list of words is then a"
+    " classifier.",
+    size=(
+        Fact(
+            "parameters, ViT-B/32",
+            151_277_313,
+            "Tables 19, 20 and released code; count by formula",
+            "checked",
+            lambda: clip_parameters(32, 768, 12, 512, 512),
+        ),
+        Fact(
+            "parameters, ViT-B/16",
+            149_620_737,
+            "Tables 19, 20 and released code; count by formula",
+            "checked",
+            lambda: clip_parameters(16, 768, 12, 512, 512),
+        ),
+        Fact(
+            "parameters, ViT-L/14",
+            427_616_513,
+            "Tables 19, 20 and released code; count by formula",
+            "checked",
+            lambda: clip_parameters(14, 1024, 24, 768, 768),
+        ),
+        Fact("text tower, base", "63M: 12 layers, width 512, 8 heads", "section 2.4"),
+        Fact(
+            "compute of the largest",
+            "RN50x64: 18 days on 592 V100; ViT-L/14: 12 days on 256 V100",
+            "section 2.5",
+        ),
+    ),
+    data=(
+        Fact("pairs of picture and text", "400M, from the web (WIT)", "section 2.2"),
+        Fact(
+            "how they were searched",
+            "500,000 queries, at most 20,000 pairs each",
+            "section 2.2",
+        ),
+        Fact(
+            "words",
+            "lower-cased BPE; 49,152 in the text, 49,408 in Table 18 and the code",
+            "section 2.4, Table 18",
+        ),
+        Fact("context", "76 in the text, 77 places in the code", "section 2.4, released code"),
+    ),
+    tricks=(
+        Fact("loss", "symmetric cross-entropy over the N × N similarities", "Figure 3"),
+        Fact("temperature, at the start", 0.07, "section 2.5"),
+        Fact(
+            "the logit it is learned as",
+            2.659,
+            "arithmetic: ln(1 / 0.07)",
+            "checked",
+            lambda: -math.log(0.07),
+            1e-3,
+        ),
+        Fact("scale of the logits, at most", 100, "section 2.5"),
+        Fact("batch, epochs", "32,768 for 32 epochs", "section 2.5, Table 18"),
+        Fact(
+            "optimiser",
+            "Adam with decoupled weight decay 0.2, not on gains and biases; 2,000 steps of"
+            " warm-up, cosine",
+            "section 2.5, Table 18",
+        ),
+        Fact("augmentation", "a random square crop, nothing else", "section 2.3"),
+        Fact(
+            "prompt engineering and ensembling",
+            "about +5 points, mean of 36 data sets",
+            "section 3.1.4",
+        ),
+    ),
+    results=(
+        Fact("ImageNet top-1, never trained on it", "76.2%", "abstract, section 3.1.3"),
+        Fact("ImageNet top-5", "95%", "section 3.1.3"),
+    ),
+)
 
 # %% ../../nbs/papers/cards.ipynb #c007
 def ldm_parameters(part):
-    """Parameters of Stable Diffusion 1.x on the meta device: "unet", "text" or "autoencoder"."""
+    """Parameters of Stable Diffusion 1.x on the meta device: "unet", "text" or "autoencoder".
+    """
     import torch
     from t2i_course.ldm import StableDiffusion
-    with torch.device("meta"): return sum(p.numel() for p in getattr(StableDiffusion(), part).parameters())
+
+    with torch.device("meta"):
+        return sum(p.numel() for p in getattr(StableDiffusion(), part).parameters())
+
 
 LDM = Paper(
-    "ldm", "High-Resolution Image Synthesis with Latent Diffusion Models", "Rombach, Blattmann, Lorenz, Esser, Ommer", 2021, "arXiv:2112.10752",
-    "Most bits of a picture are detail that nobody sees. Let an autoencoder, trained once, deal with those, and diffuse in its latent: many times cheaper at the same quality. "
-    "Words, or anything else that is a sequence, come in by cross-attention.",
-    size=(Fact("text-to-image model", "1.45B with its text transformer (32 blocks of width 1280)", "Table 15"),
-          Fact("Stable Diffusion 1.x: U-Net", 859_520_964, "released configuration; built on the meta device", "checked", lambda: ldm_parameters("unet")),
-          Fact("… its text tower, CLIP ViT-L/14", 123_060_480, "released configuration; built on the meta device", "checked", lambda: ldm_parameters("text")),
-          Fact("… its autoencoder, kl-f8", 83_653_863, "released configuration; built on the meta device", "checked", lambda: ldm_parameters("autoencoder")),
-          Fact("training, text to image", "390K steps of 680", "Table 15"),
-          Fact("training, Stable Diffusion", "batch 2,048, 150,000 GPU hours (A100)", "model card")),
-    data=(Fact("text to image", "LAION-400M", "section 4.3"), Fact("Stable Diffusion", "LAION-2B (English) and parts of it chosen by size and an aesthetic score", "model card")),
-    tricks=(Fact("downsampling factors tried", "f = 1, 2, 4, 8, 16, 32; 4 to 16 are best", "Figure 6"),
-            Fact("weight of the KL penalty", "1e-6", "released configuration"),
-            Fact("adversary", "patch discriminator, hinge loss, from step 50,001, weight 0.5", "released configuration"),
-            Fact("scale factor", 0.18215, "released configuration"),
-            Fact("schedule", "square root of beta linear from 0.00085 to 0.012, T = 1000", "released code"),
-            Fact("super-resolution", "the small picture is concatenated; BSR degradation for pictures from the wild", "section 4.4")),
-    results=(Fact("COCO FID, zero-shot: no guidance / scale 1.5", "23.31 / 12.63", "Table 2"),
-             Fact("ImageNet 256 FID: LDM-4 / with guidance 1.5", "10.56 / 3.60", "class-conditional table"),
-             Fact("… trained in", "271 V100 days (ADM: 916 or more)", "appendix"),
-             Fact("rebuilt pictures, kl-f4 / kl-f8: PSNR", "27.53 / 24.19 dB", "Table 8"), Fact("… FID", "0.27 / 0.90", "Table 8")))
+    "ldm",
+    "High-Resolution Image Synthesis with Latent Diffusion Models",
+    "Rombach, Blattmann, Lorenz, Esser, Ommer",
+    2021,
+    "arXiv:2112.10752",
+    "Most bits of a picture are detail that nobody sees. Let an autoencoder, trained once, deal"
+    " with those, and diffuse in its latent: many times cheaper at the same quality. Words, or"
+    " anything else that is a sequence, come in by cross-attention.",
+    size=(
+        Fact(
+            "text-to-image model",
+            "1.45B with its text transformer (32 blocks of width 1280)",
+            "Table 15",
+        ),
+        Fact(
+            "Stable Diffusion 1.x: U-Net",
+            859_520_964,
+            "released configuration; built on the meta device",
+            "checked",
+            lambda: ldm_parameters("unet"),
+        ),
+        Fact(
+            "… its text tower, CLIP ViT-L/14",
+            123_060_480,
+            "released configuration; built on the meta device",
+            "checked",
+            lambda: ldm_parameters("text"),
+        ),
+        Fact(
+            "… its autoencoder, kl-f8",
+            83_653_863,
+            "released configuration; built on the meta device",
+            "checked",
+            lambda: ldm_parameters("autoencoder"),
+        ),
+        Fact("training, text to image", "390K steps of 680", "Table 15"),
+        Fact(
+            "training, Stable Diffusion", "batch 2,048, 150,000 GPU hours (A100)", "model card"
+        ),
+    ),
+    data=(
+        Fact("text to image", "LAION-400M", "section 4.3"),
+        Fact(
+            "Stable Diffusion",
+            "LAION-2B (English) and parts of it chosen by size and an aesthetic score",
+            "model card",
+        ),
+    ),
+    tricks=(
+        Fact(
+            "downsampling factors tried", "f = 1, 2, 4, 8, 16, 32; 4 to 16 are best", "Figure 6"
+        ),
+        Fact("weight of the KL penalty", "1e-6", "released configuration"),
+        Fact(
+            "adversary",
+            "patch discriminator, hinge loss, from step 50,001, weight 0.5",
+            "released configuration",
+        ),
+        Fact("scale factor", 0.18215, "released configuration"),
+        Fact(
+            "schedule",
+            "square root of beta linear from 0.00085 to 0.012, T = 1000",
+            "released code",
+        ),
+        Fact(
+            "super-resolution",
+            "the small picture is concatenated; BSR degradation for pictures from the wild",
+            "section 4.4",
+        ),
+    ),
+    results=(
+        Fact("COCO FID, zero-shot: no guidance / scale 1.5", "23.31 / 12.63", "Table 2"),
+        Fact(
+            "ImageNet 256 FID: LDM-4 / with guidance 1.5",
+            "10.56 / 3.60",
+            "class-conditional table",
+        ),
+        Fact("… trained in", "271 V100 days (ADM: 916 or more)", "appendix"),
+        Fact("rebuilt pictures, kl-f4 / kl-f8: PSNR", "27.53 / 24.19 dB", "Table 8"),
+        Fact("… FID", "0.27 / 0.90", "Table 8"),
+    ),
+)
 
 RDM = Paper(
-    "rdm", "Semi-Parametric Neural Image Synthesis (Retrieval-Augmented Diffusion Models)", "Blattmann, Rombach, Oktay, Müller, Ommer", 2022, "arXiv:2204.11824",
-    "Do not remember what things look like: look it up. The condition of a picture is the CLIP embeddings of its nearest neighbours in a database, which may be exchanged for another one when drawing.",
+    "rdm",
+    "Semi-Parametric Neural Image Synthesis (Retrieval-Augmented Diffusion Models)",
+    "Blattmann, Rombach, Oktay, Müller, Ommer",
+    2022,
+    "arXiv:2204.11824",
+    "Do not remember what things look like: look it up. The condition of a picture is the CLIP"
+    " embeddings of its nearest neighbours in a database, which may be exchanged for another"
+    " one when drawing.",
     size=(Fact("diffusion model", "400M", "paper" + LATER),),
-    data=(Fact("database in training", "20M crops of OpenImages", "paper" + LATER), Fact("embeddings", "CLIP ViT-B/32, 512 numbers", "paper" + LATER)),
-    tricks=(Fact("neighbours in training", "k = 4; 8 for exchanging databases", "paper" + LATER),
-            Fact("search", "ScaNN, 0.95 ms for 20 neighbours", "paper" + LATER)),
-    results=(Fact("COCO FID, zero-shot", 22.08, "LAFITE 26.94" + LATER),))
+    data=(
+        Fact("database in training", "20M crops of OpenImages", "paper" + LATER),
+        Fact("embeddings", "CLIP ViT-B/32, 512 numbers", "paper" + LATER),
+    ),
+    tricks=(
+        Fact("neighbours in training", "k = 4; 8 for exchanging databases", "paper" + LATER),
+        Fact("search", "ScaNN, 0.95 ms for 20 neighbours", "paper" + LATER),
+    ),
+    results=(Fact("COCO FID, zero-shot", 22.08, "LAFITE 26.94" + LATER),),
+)
 
 # %% ../../nbs/papers/cards.ipynb #c008
 def glide_parameters(part, inpaint=False):
-    """Parameters of the released GLIDE (filtered): "base" or "upsampler", its text transformer included."""
+    """Parameters of the released GLIDE (filtered): "base" or "upsampler", its text transformer
+    included.
+    """
     import torch
     from t2i_course.glide import WordTower
     from t2i_course.networks.adm import ADMUNet, glide_config
+
     config = glide_config(inpaint=inpaint)
     text = config["text" if part == "base" else "up_text"]
-    with torch.device("meta"): parts = WordTower(**text), ADMUNet(vector_dim=text["dim"], token_dim=text["dim"], **config[part])
+    with torch.device("meta"):
+        parts = WordTower(**text), ADMUNet(
+            vector_dim=text["dim"], token_dim=text["dim"], **config[part]
+        )
     return sum(p.numel() for part in parts for p in part.parameters())
 
+
 def glide_full_parameters(part):
-    """Parameters at the paper's size: "visual" (ADM's ImageNet 64 network, 512 channels) or "text" (24 blocks of width 2048)."""
+    """Parameters at the paper's size: "visual" (ADM's ImageNet 64 network, 512 channels) or
+    "text" (24 blocks of width 2048).
+    """
     import torch
     from t2i_course.networks.adm import ADMUNet
-    if part == "text": return _blocks(2048, 24)
-    with torch.device("meta"): return sum(p.numel() for p in ADMUNet(channels=512, vector_dim=2048, token_dim=2048).parameters())
+
+    if part == "text":
+        return _blocks(2048, 24)
+    with torch.device("meta"):
+        return sum(
+            p.numel()
+            for p in ADMUNet(channels=512, vector_dim=2048, token_dim=2048).parameters()
+        )
+
 
 GLIDE = Paper(
-    "glide", "GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion Models", "Nichol, Dhariwal, Ramesh, Shyam, Mishkin, McGrew, Sutskever, Chen",
-    2021, "arXiv:2112.10741",
-    "Give ADM's U-Net a caption instead of a class: a transformer reads it, its last state joins the time, all its states join the attention. Guide it by itself or by a CLIP that knows noise: "
-    "people prefer the first. Show it pictures with holes, and it edits.",
-    size=(Fact("base, visual part", "2.3B: ADM's ImageNet 64 network at 512 channels", "section 3"),
-          Fact("… built on the meta device, in billions", 2.3, "section 3: 2.3B", "checked", lambda: glide_full_parameters("visual") / 1e9, 0.03),
-          Fact("text part, in billions: 24 blocks of width 2048", 1.2, "section 3: 1.2B", "checked", lambda: glide_full_parameters("text") / 1e9, 0.02),
-          Fact("upsampler 64 to 256", "1.5B: 384 channels, text width 1024", "section 3"),
-          Fact("released base (filtered), with its text part", 385_030_726, "released code; built on the meta device", "checked", lambda: glide_parameters("base")),
-          Fact("released upsampler, with its text part", 398_361_286, "released code; built on the meta device", "checked", lambda: glide_parameters("upsampler")),
-          Fact("training, base / upsampler", "2.5M steps of 2,048 / 1.6M steps of 512, fp16", "section 3")),
-    data=(Fact("data", "as DALL-E's", "section 3"),
-          Fact("released model's data", "67M pairs, people and some symbols filtered out; its noised CLIP 137M", "model card")),
-    tricks=(Fact("captions emptied while fine-tuning", "20%", "section 3"),
-            Fact("inpainting", "4 more input channels, picture and mask, zero at the start; fine-tuned", "section 3"),
-            Fact("noised CLIP", "ViT, patch 4, 64 px, sees x_t and t", "section 3"),
-            Fact("steps, base", "150 for figures, 100 inpainting, 250 for scores", "section 4"),
-            Fact("steps, upsampler", "27: (10, 10, 3, 2, 2) in five equal parts, the cleanest first", "appendix"),
-            Fact("guidance scale", "3.0 for people, 1.5 for FID", "section 4")),
-    results=(Fact("COCO FID, zero-shot, 256 px", 12.24, "Table 2"), Fact("… on filtered validation data", 12.89, "Table 2"),
-             Fact("Elo photorealism / caption: unguided", "−88.6 / −106.2", "Table 1"), Fact("… CLIP guidance", "−73.2 / 29.3", "Table 1"),
-             Fact("… classifier-free guidance", "82.7 / 110.9", "Table 1"),
-             Fact("preferred to DALL-E (no reranking, temperature 1): photorealism / caption", "91% / 83%", "Table 3")))
+    "glide",
+    "GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion"
+    " Models",
+    "Nichol, Dhariwal, Ramesh, Shyam, Mishkin, McGrew, Sutskever, Chen",
+    2021,
+    "arXiv:2112.10741",
+    "Give ADM's U-Net a caption instead of a class: a transformer reads it, its last state"
+    " joins the time, all its states join the attention. Guide it by itself or by a CLIP that"
+    " knows noise: people prefer the first. Show it pictures with holes, and it edits.",
+    size=(
+        Fact(
+            "base, visual part", "2.3B: ADM's ImageNet 64 network at 512 channels", "section 3"
+        ),
+        Fact(
+            "… built on the meta device, in billions",
+            2.3,
+            "section 3: 2.3B",
+            "checked",
+            lambda: glide_full_parameters("visual") / 1e9,
+            0.03,
+        ),
+        Fact(
+            "text part, in billions: 24 blocks of width 2048",
+            1.2,
+            "section 3: 1.2B",
+            "checked",
+            lambda: glide_full_parameters("text") / 1e9,
+            0.02,
+        ),
+        Fact("upsampler 64 to 256", "1.5B: 384 channels, text width 1024", "section 3"),
+        Fact(
+            "released base (filtered), with its text part",
+            385_030_726,
+            "released code; built on the meta device",
+            "checked",
+            lambda: glide_parameters("base"),
+        ),
+        Fact(
+            "released upsampler, with its text part",
+            398_361_286,
+            "released code; built on the meta device",
+            "checked",
+            lambda: glide_parameters("upsampler"),
+        ),
+        Fact(
+            "training, base / upsampler",
+            "2.5M steps of 2,048 / 1.6M steps of 512, fp16",
+            "section 3",
+        ),
+    ),
+    data=(
+        Fact("data", "as DALL-E's", "section 3"),
+        Fact(
+            "released model's data",
+            "67M pairs, people and some symbols filtered out; its noised CLIP 137M",
+            "model card",
+        ),
+    ),
+    tricks=(
+        Fact("captions emptied while fine-tuning", "20%", "section 3"),
+        Fact(
+            "inpainting",
+            "4 more input channels, picture and mask, zero at the start; fine-tuned",
+            "section 3",
+        ),
+        Fact("noised CLIP", "ViT, patch 4, 64 px, sees x_t and t", "section 3"),
+        Fact("steps, base", "150 for figures, 100 inpainting, 250 for scores", "section 4"),
+        Fact(
+            "steps, upsampler",
+            "27: (10, 10, 3, 2, 2) in five equal parts, the cleanest first",
+            "appendix",
+        ),
+        Fact("guidance scale", "3.0 for people, 1.5 for FID", "section 4"),
+    ),
+    results=(
+        Fact("COCO FID, zero-shot, 256 px", 12.24, "Table 2"),
+        Fact("… on filtered validation data", 12.89, "Table 2"),
+        Fact("Elo photorealism / caption: unguided", "−88.6 / −106.2", "Table 1"),
+        Fact("… CLIP guidance", "−73.2 / 29.3", "Table 1"),
+        Fact("… classifier-free guidance", "82.7 / 110.9", "Table 1"),
+        Fact(
+            "preferred to DALL-E (no reranking, temperature 1): photorealism / caption",
+            "91% / 83%",
+            "Table 3",
+        ),
+    ),
+)
 
 # %% ../../nbs/papers/cards.ipynb #c009
 SR3 = Paper(
-    "sr3", "Image Super-Resolution via Iterative Refinement", "Saharia, Ho, Chan, Salimans, Fleet, Norouzi", 2021, "arXiv:2104.07636",
-    "Super-resolution is drawing with a hint: enlarge the small picture, lay it beside the noisy one as more channels, and denoise.",
-    size=(Fact("parameters 16→128 / 64→256 / 64→512 / 256→1024", "550M / 625M / 625M / 150M", "appendix A.1"),),
-    tricks=(Fact("condition", "bicubic enlargement, joined on channels", "section 2"), Fact("told", "the noise level, not the step", "section 2"),
-            Fact("steps", "2000 in training, at most 100 when drawing", "section 4")),
-    results=(Fact("ImageNet 64→256: FID of SR3 / of regression", "5.2 / 15.2", "Table 2"), Fact("… PSNR of SR3 / of regression", "26.4 / 27.9", "Table 2"),
-             Fact("cascade, FID without / with blur augmentation", "13.1 / 11.3", "section 4")))
+    "sr3",
+    "Image Super-Resolution via Iterative Refinement",
+    "Saharia, Ho, Chan, Salimans, Fleet, Norouzi",
+    2021,
+    "arXiv:2104.07636",
+    "Super-resolution is drawing with a hint: enlarge the small picture, lay it beside the"
+    " noisy one as more channels, and denoise.",
+    size=(
+        Fact(
+            "parameters 16→128 / 64→256 / 64→512 / 256→1024",
+            "550M / 625M / 625M / 150M",
+            "appendix A.1",
+        ),
+    ),
+    tricks=(
+        Fact("condition", "bicubic enlargement, joined on channels", "section 2"),
+        Fact("told", "the noise level, not the step", "section 2"),
+        Fact("steps", "2000 in training, at most 100 when drawing", "section 4"),
+    ),
+    results=(
+        Fact("ImageNet 64→256: FID of SR3 / of regression", "5.2 / 15.2", "Table 2"),
+        Fact("… PSNR of SR3 / of regression", "26.4 / 27.9", "Table 2"),
+        Fact("cascade, FID without / with blur augmentation", "13.1 / 11.3", "section 4"),
+    ),
+)
 
 PALETTE = Paper(
-    "palette", "Palette: Image-to-Image Diffusion Models", "Saharia, Chan, Chang, Lee, Ho, Salimans, Fleet, Norouzi", 2021, "arXiv:2111.05826",
-    "One recipe for colourising, filling holes, widening and repairing JPEGs: ADM's U-Net with the damaged picture as more channels.",
+    "palette",
+    "Palette: Image-to-Image Diffusion Models",
+    "Saharia, Chan, Chang, Lee, Ho, Salimans, Fleet, Norouzi",
+    2021,
+    "arXiv:2111.05826",
+    "One recipe for colourising, filling holes, widening and repairing JPEGs: ADM's U-Net with"
+    " the damaged picture as more channels.",
     size=(Fact("parameters", "552M", "section 4" + LATER),),
-    tricks=(Fact("inpainting", "the hole is filled with noise, the loss counts only there, no mask channel", "section 4" + LATER),
-            Fact("holes in training", "60% free-form, 40% rectangles", "section 4" + LATER)),
-    results=(Fact("ImageNet inpainting, 20 to 30% missing / centre: FID", "5.2 / 6.6", "Table" + LATER),))
+    tricks=(
+        Fact(
+            "inpainting",
+            "the hole is filled with noise, the loss counts only there, no mask channel",
+            "section 4" + LATER,
+        ),
+        Fact("holes in training", "60% free-form, 40% rectangles", "section 4" + LATER),
+    ),
+    results=(
+        Fact(
+            "ImageNet inpainting, 20 to 30% missing / centre: FID", "5.2 / 6.6", "Table" + LATER
+        ),
+    ),
+)
 
 CDM = Paper(
-    "cdm", "Cascaded Diffusion Models for High Fidelity Image Generation", "Ho, Saharia, Chan, Fleet, Norouzi, Salimans", 2021, "arXiv:2106.15282",
-    "A chain of models, each enlarging what the one before it drew. The chain works once each is trained on damaged small pictures: the ones it will meet are not perfect either.",
+    "cdm",
+    "Cascaded Diffusion Models for High Fidelity Image Generation",
+    "Ho, Saharia, Chan, Fleet, Norouzi, Salimans",
+    2021,
+    "arXiv:2106.15282",
+    "A chain of models, each enlarging what the one before it drew. The chain works once each"
+    " is trained on damaged small pictures: the ones it will meet are not perfect either.",
     size=(Fact("chain", "32 → 64 → 128 or 256", "section 4" + LATER),),
-    tricks=(Fact("conditioning augmentation", "Gaussian noise at small sizes, blur at large ones", "section 4" + LATER),
-            Fact("16→64: FID without a cascade / cascade, no noise / noise s = 1001", "2.35 / 6.02 / 2.13", "Table" + LATER)),
-    results=(Fact("ImageNet FID at 64 / 128 / 256", "1.48 / 3.52 / 4.88", "Table" + LATER),))
+    tricks=(
+        Fact(
+            "conditioning augmentation",
+            "Gaussian noise at small sizes, blur at large ones",
+            "section 4" + LATER,
+        ),
+        Fact(
+            "16→64: FID without a cascade / cascade, no noise / noise s = 1001",
+            "2.35 / 6.02 / 2.13",
+            "Table" + LATER,
+        ),
+    ),
+    results=(Fact("ImageNet FID at 64 / 128 / 256", "1.48 / 3.52 / 4.88", "Table" + LATER),),
+)
 
 # %% ../../nbs/papers/cards.ipynb #c011
-def dalle_parameters(depth=64, dim=3968, text_vocab=16_384, text=256, image_vocab=8_192, grid=32):
-    """Parameters of DALL-E's transformer, built on the meta device: (its layers' matrices by the formula 12 depth dim^2, all of it)."""
+def dalle_parameters(
+    depth=64, dim=3968, text_vocab=16_384, text=256, image_vocab=8_192, grid=32
+):
+    """Parameters of DALL-E's transformer, built on the meta device: (its layers' matrices by
+    the formula 12 depth dim^2, all of it).
+    """
     import torch
     from t2i_course.dalle import JointTransformer
-    with torch.device("meta"): model = JointTransformer(text_vocab, image_vocab, text, grid, dim, depth, dim // 64, "full")
-    return 12 * depth * dim ** 2, sum(p.numel() for p in model.parameters())
+
+    with torch.device("meta"):
+        model = JointTransformer(
+            text_vocab, image_vocab, text, grid, dim, depth, dim // 64, "full"
+        )
+    return 12 * depth * dim**2, sum(p.numel() for p in model.parameters())
+
 
 def dvae_parameters():
-    """Parameters of OpenAI's dVAE at the released size: (encoder, decoder), built on the meta device."""
+    """Parameters of OpenAI's dVAE at the released size: (encoder, decoder), built on the meta
+    device.
+    """
     import torch
     from t2i_course.published.openai_dvae import PublishedDVAE
-    with torch.device("meta"): model = PublishedDVAE()
-    return tuple(sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
+
+    with torch.device("meta"):
+        model = PublishedDVAE()
+    return tuple(
+        sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder)
+    )
+
 
 DALLE = Paper(
-    "dalle", "Zero-Shot Text-to-Image Generation", "Ramesh, Pavlov, Goh, Gray, Voss, Radford, Chen, Sutskever", 2021, "arXiv:2102.12092",
-    "A discrete VAE turns a picture into a grid of words from a learned vocabulary. Then text and picture are one sentence, and one transformer learns to go on writing it; "
-    "a judge, CLIP, picks the best of many tries.",
-    size=(Fact("transformer", "12 billion: 64 layers, width 3968, 62 heads of 64", "section 2.2, Appendix B"),
-          Fact("… its layers, in billions", 12.09, "arithmetic: 12 · 64 · 3968²", "checked", lambda: dalle_parameters()[0] / 1e9, 1e-3),
-          Fact("dVAE encoder, released", 53_786_240, "released code; built on the meta device", "checked", lambda: dvae_parameters()[0]),
-          Fact("dVAE decoder, released", 43_829_766, "released code; built on the meta device", "checked", lambda: dvae_parameters()[1]),
-          Fact("tokens", "up to 256 of text (vocabulary 16,384), 32 × 32 of the picture (vocabulary 8,192)", "section 2"),
-          Fact("shorter context than pixels, by", 192, "section 2; arithmetic: 256 · 256 · 3 / 32²", "checked", lambda: 256 * 256 * 3 / 32 ** 2),
-          Fact("training", "430,000 updates of 1,024; dVAE 3,000,000 of 512", "Appendices A.2, B.2")),
-    data=(Fact("pairs of picture and text", "250M from the web", "section 2.3"),
-          Fact("what it shares with the test sets", "21% of COCO's validation pictures, 12% of CUB's test pictures: removed for the scores", "section 3.2")),
-    tricks=(Fact("relaxation", "Gumbel-softmax, temperature 1 to 1/16 over 150,000 updates", "section 2.1, Appendix A.2"),
-            Fact("KL weight", "0 to 6.6 over 5,000 updates", "section 2.1, Appendix A.2"),
-            Fact("… per number of the picture", 0.0344, "arithmetic: 6.6 / 192", "checked", lambda: 6.6 / 192, 0.01),
-            Fact("likelihood of pixels", "logit-Laplace, pixels mapped to [0.1, 0.9]", "Appendix A.3"),
-            Fact("found important", "annealing; 1 × 1 convolutions where encoder and decoder meet; residual blocks that begin near the identity", "section 2.1"),
-            Fact("loss weights, text and picture", "1/8 and 7/8", "section 2.2"),
-            Fact("attention", "row, or column where (i − 2) mod 4 = 0; convolutional (11 × 11) in the last layer", "section 2.2, Appendix B.1"),
-            Fact("padding", "a learned token for each text position", "section 2.2"),
-            Fact("in 16 bits", "a gradient scale for each residual block", "section 2.4"),
-            Fact("drawing", "the best of N = 512 by CLIP, temperature 1", "section 2.6, section 3")),
-    results=(Fact("people: more realistic than DF-GAN / better match, COCO", "90.0% / 93.3%", "section 3.1"),
-             Fact("COCO FID", "within 2 of the best prior work; with blur, best by about 6. Plots only; later papers print 27 to 28", "section 3.1; GLIDE, Parti")))
+    "dalle",
+    "Zero-Shot Text-to-Image Generation",
+    "Ramesh, Pavlov, Goh, Gray, Voss, Radford, Chen, Sutskever",
+    2021,
+    "arXiv:2102.12092",
+    "A discrete VAE turns a picture into a grid of words from a learned vocabulary. Then text"
+    " and picture are one sentence, and one transformer learns to go on writing it; a judge,"
+    " CLIP, picks the best of many tries.",
+    size=(
+        Fact(
+            "transformer",
+            "12 billion: 64 layers, width 3968, 62 heads of 64",
+            "section 2.2, Appendix B",
+        ),
+        Fact(
+            "… its layers, in billions",
+            12.09,
+            "arithmetic: 12 · 64 · 3968²",
+            "checked",
+            lambda: dalle_parameters()[0] / 1e9,
+            1e-3,
+        ),
+        Fact(
+            "dVAE encoder, released",
+            53_786_240,
+            "released code; built on the meta device",
+            "checked",
+            lambda: dvae_parameters()[0],
+        ),
+        Fact(
+            "dVAE decoder, released",
+            43_829_766,
+            "released code; built on the meta device",
+            "checked",
+            lambda: dvae_parameters()[1],
+        ),
+        Fact(
+            "tokens",
+            "up to 256 of text (vocabulary 16,384), 32 × 32 of the picture (vocabulary 8,192)",
+            "section 2",
+        ),
+        Fact(
+            "shorter context than pixels, by",
+            192,
+            "section 2; arithmetic: 256 · 256 · 3 / 32²",
+            "checked",
+            lambda: 256 * 256 * 3 / 32**2,
+        ),
+        Fact(
+            "training", "430,000 updates of 1,024; dVAE 3,000,000 of 512", "Appendices A.2, B.2"
+        ),
+    ),
+    data=(
+        Fact("pairs of picture and text", "250M from the web", "section 2.3"),
+        Fact(
+            "what it shares with the test sets",
+            "21% of COCO's validation pictures, 12% of CUB's test pictures: removed for the"
+            " scores",
+            "section 3.2",
+        ),
+    ),
+    tricks=(
+        Fact(
+            "relaxation",
+            "Gumbel-softmax, temperature 1 to 1/16 over 150,000 updates",
+            "section 2.1, Appendix A.2",
+        ),
+        Fact("KL weight", "0 to 6.6 over 5,000 updates", "section 2.1, Appendix A.2"),
+        Fact(
+            "… per number of the picture",
+            0.0344,
+            "arithmetic: 6.6 / 192",
+            "checked",
+            lambda: 6.6 / 192,
+            0.01,
+        ),
+        Fact(
+            "likelihood of pixels", "logit-Laplace, pixels mapped to [0.1, 0.9]", "Appendix A.3"
+        ),
+        Fact(
+            "found important",
+            "annealing; 1 × 1 convolutions where encoder and decoder meet; residual blocks that"
+            " begin near the identity",
+            "section 2.1",
+        ),
+        Fact("loss weights, text and picture", "1/8 and 7/8", "section 2.2"),
+        Fact(
+            "attention",
+            "row, or column where (i − 2) mod 4 = 0; convolutional (11 × 11) in the last layer",
+            "section 2.2, Appendix B.1",
+        ),
+        Fact("padding", "a learned token for each text position", "section 2.2"),
+        Fact("in 16 bits", "a gradient scale for each residual block", "section 2.4"),
+        Fact("drawing", "the best of N = 512 by CLIP, temperature 1", "section 2.6, section 3"),
+    ),
+    results=(
+        Fact(
+            "people: more realistic than DF-GAN / better match, COCO",
+            "90.0% / 93.3%",
+            "section 3.1",
+        ),
+        Fact(
+            "COCO FID",
+            "within 2 of the best prior work; with blur, best by about 6. Plots only; later"
+            " papers print 27 to 28",
+            "section 3.1; GLIDE, Parti",
+        ),
+    ),
+)
 
 VQVAE = Paper(
-    "vq-vae", "Neural Discrete Representation Learning", "van den Oord, Vinyals, Kavukcuoglu", 2017, "arXiv:1711.00937",
-    "Round each vector that the encoder puts out to the nearest of K learned vectors. Rounding has no gradient, so hand the decoder's gradient straight to the encoder.",
-    size=(Fact("codes", 512, "section 4"), Fact("ImageNet 128 × 128 to", "32 × 32 codes", "section 4.2"),
-          Fact("smaller than the bytes, by", 42.7, "section 4.2: about 42.6; arithmetic", "checked", lambda: 128 * 128 * 3 * 8 / (32 * 32 * 9), 2e-3)),
-    tricks=(Fact("loss", "log p(x given e) + ‖sg[z] − e‖² + β ‖z − sg[e]‖²", "eq. 3"), Fact("β", "0.25; 0.1 to 2.0 hardly matters", "section 3.2"),
-            Fact("codes as running means", "decay 0.99", "appendix A.1")),
-    results=(Fact("CIFAR-10 bits a dimension: VQ-VAE / VAE / VIMCO", "4.67 / 4.51 / 5.14", "section 4.1"),))
+    "vq-vae",
+    "Neural Discrete Representation Learning",
+    "van den Oord, Vinyals, Kavukcuoglu",
+    2017,
+    "arXiv:1711.00937",
+    "Round each vector that the encoder puts out to the nearest of K learned vectors. Rounding"
+    " has no gradient, so hand the decoder's gradient straight to the encoder.",
+    size=(
+        Fact("codes", 512, "section 4"),
+        Fact("ImageNet 128 × 128 to", "32 × 32 codes", "section 4.2"),
+        Fact(
+            "smaller than the bytes, by",
+            42.7,
+            "section 4.2: about 42.6; arithmetic",
+            "checked",
+            lambda: 128 * 128 * 3 * 8 / (32 * 32 * 9),
+            2e-3,
+        ),
+    ),
+    tricks=(
+        Fact("loss", "log p(x given e) + ‖sg[z] − e‖² + β ‖z − sg[e]‖²", "eq. 3"),
+        Fact("β", "0.25; 0.1 to 2.0 hardly matters", "section 3.2"),
+        Fact("codes as running means", "decay 0.99", "appendix A.1"),
+    ),
+    results=(
+        Fact(
+            "CIFAR-10 bits a dimension: VQ-VAE / VAE / VIMCO",
+            "4.67 / 4.51 / 5.14",
+            "section 4.1",
+        ),
+    ),
+)
 
 DALLE_MINI = Paper(
-    "dalle-mini", "DALL·E mini and mega", "Dayma, Patil, Cuenca, Saifullah, Abraham, Lê Khắc, Melas, Ghosh", 2021, "github.com/borisdayma/dalle-mini",
-    "The same idea as translation: an encoder reads the caption in both directions, a decoder translates it into 256 tokens of a VQGAN.",
-    size=(Fact("mini", "12 + 12 layers, width 1024, 16 heads; 437M", "released configuration"), Fact("mega", "24 + 24 layers, width 2048, 32 heads; 2.6B", "released configuration")),
+    "dalle-mini",
+    "DALL·E mini and mega",
+    "Dayma, Patil, Cuenca, Saifullah, Abraham, Lê Khắc, Melas, Ghosh",
+    2021,
+    "github.com/borisdayma/dalle-mini",
+    "The same idea as translation: an encoder reads the caption in both directions, a decoder"
+    " translates it into 256 tokens of a VQGAN.",
+    size=(
+        Fact("mini", "12 + 12 layers, width 1024, 16 heads; 437M", "released configuration"),
+        Fact("mega", "24 + 24 layers, width 2048, 32 heads; 2.6B", "released configuration"),
+    ),
     data=(Fact("mini's training", "about 15M pairs, 3 days on a TPU v3-8", "project report"),),
-    tricks=(Fact("super conditioning", "logits of the empty prompt, plus s times what the caption adds", "released code"),
-            Fact("mega's blocks", "gated MLP, LayerNorm before and after, no biases", "released code")))
+    tricks=(
+        Fact(
+            "super conditioning",
+            "logits of the empty prompt, plus s times what the caption adds",
+            "released code",
+        ),
+        Fact(
+            "mega's blocks", "gated MLP, LayerNorm before and after, no biases", "released code"
+        ),
+    ),
+)
 
 # %% ../../nbs/papers/cards.ipynb #c013
 def unclip_parameters(part):
-    """Parameters of unCLIP at the paper's size (Table 3), on the meta device: "prior" (diffusion), "decoder" (its U-Net), "first" or "second" (upsampler)."""
+    """Parameters of unCLIP at the paper's size (Table 3), on the meta device: "prior"
+    (diffusion), "decoder" (its U-Net), "first" or "second" (upsampler).
+    """
     import torch
     from t2i_course.networks.adm import ADMUNet
     from t2i_course.networks.prior import DiffusionPrior
+
     upsampler = dict(in_channels=6, attention=(), middle=False)
     with torch.device("meta"):
-        net = {"prior": lambda: DiffusionPrior(1024, 2048, 256, dim=2048, depth=24, heads=32), "decoder": lambda: ADMUNet(channels=512, vector_dim=3072, token_dim=2048),
-               "first": lambda: ADMUNet(**upsampler, channels=320), "second": lambda: ADMUNet(**upsampler, channels=192, multipliers=(1, 1, 2, 2, 4, 4), depth=2)}[part]()
+        net = {
+            "prior": lambda: DiffusionPrior(1024, 2048, 256, dim=2048, depth=24, heads=32),
+            "decoder": lambda: ADMUNet(channels=512, vector_dim=3072, token_dim=2048),
+            "first": lambda: ADMUNet(**upsampler, channels=320),
+            "second": lambda: ADMUNet(
+                **upsampler, channels=192, multipliers=(1, 1, 2, 2, 4, 4), depth=2
+            ),
+        }[part]()
     return sum(p.numel() for p in net.parameters())
 
+
 UNCLIP = Paper(
-    "unclip", "Hierarchical Text-Conditional Image Generation with CLIP Latents", "Ramesh, Dhariwal, Nichol, Chu, Chen", 2022, "arXiv:2204.06125",
-    "Two steps from words to a picture: a prior says what CLIP would see in a picture of the caption, a diffusion decoder paints a picture in which CLIP sees it. Since the decoder starts from a picture's embedding, "
-    "pictures can be varied, mixed, and moved along the difference of two captions.",
-    size=(Fact("prior, decoder, upsamplers", "1B, 3.5B, 700M, 300M", "Table 3"),
-          Fact("decoder: U-Net and text transformer, in billions", 3.5, "Table 3; built on the meta device", "checked", lambda: (unclip_parameters("decoder") + _blocks(2048, 24)) / 1e9, 0.05),
-          Fact("diffusion prior, in billions: 24 blocks of width 2048", 1.2, "Table 3 says 1B; built on the meta device", "checked", lambda: unclip_parameters("prior") / 1e9, 0.03),
-          Fact("upsampler to 256, in millions", 729.7, "Table 3 says 700M; built on the meta device", "checked", lambda: unclip_parameters("first") / 1e6, 1e-4),
-          Fact("upsampler to 1024, in millions", 282.1, "Table 3 says 300M; built on the meta device", "checked", lambda: unclip_parameters("second") / 1e6, 3e-4),
-          Fact("steps of sampling", "64 (prior), 250, 27, 15", "Table 3"), Fact("training of the decoder", "800K steps of 2048", "Table 3")),
-    data=(Fact("its CLIP, a ViT-H/16", "about 650M pictures: CLIP's and DALL-E's sets, in equal parts", "appendix C"), Fact("prior, decoder, upsamplers", "about 250M pictures, DALL-E's set", "appendix C")),
-    tricks=(Fact("autoregressive prior", "319 of 1,024 principal components, each in 1,024 steps", "section 2.2"),
-            Fact("error of that", "under 1%", "section 2.2"),
-            Fact("diffusion prior", "predicts the unnoised embedding; two samples, the one with the larger dot product is kept", "section 2.2"),
-            Fact("embeddings are scaled by", 17.2, "appendix C"),
-            Fact("dropped in training of the decoder", "embedding 10%, caption 50%", "section 2.1"),
-            Fact("upsamplers", "no caption, no guidance, no attention; crops of a quarter of the side", "section 2.1, Table 3"),
-            Fact("spoiled small pictures in training", "Gaussian blur, 3 × 3, sigma 0.6; BSR for the second", "section 2.1, appendix C"),
-            Fact("noise schedules", "cosine, linear for the last upsampler", "Table 3"), Fact("CLIP's optimiser", "SAM, rho 0.1, a climb for each replica of 64", "appendix C")),
-    results=(Fact("COCO FID, zero-shot: autoregressive / diffusion prior", "10.63 / 10.39", "Table 2, guidance 1.25"),
-             Fact("people prefer it to GLIDE: realism", "48.9% ± 3.1%", "Table 1, diffusion prior"), Fact("… fit with the caption", "45.3% ± 3.0%", "Table 1, diffusion prior"),
-             Fact("… diversity", "70.5% ± 2.8%", "Table 1, diffusion prior"),
-             Fact("FID of small models: prior and decoder / decoder of text embeddings / text embeddings given to the former", "7.99 / 9.16 / 16.55", "section 5.1")))
+    "unclip",
+    "Hierarchical Text-Conditional Image Generation with CLIP Latents",
+    "Ramesh, Dhariwal, Nichol, Chu, Chen",
+    2022,
+    "arXiv:2204.06125",
+    "Two steps from words to a picture: a prior says what CLIP would see in a picture of the"
+    " caption, a diffusion decoder paints a picture in which CLIP sees it. Since the decoder"
+    " starts from a picture's embedding, pictures can be varied, mixed, and moved along the"
+    " difference of two captions.",
+    size=(
+        Fact("prior, decoder, upsamplers", "1B, 3.5B, 700M, 300M", "Table 3"),
+        Fact(
+            "decoder: U-Net and text transformer, in billions",
+            3.5,
+            "Table 3; built on the meta device",
+            "checked",
+            lambda: (unclip_parameters("decoder") + _blocks(2048, 24)) / 1e9,
+            0.05,
+        ),
+        Fact(
+            "diffusion prior, in billions: 24 blocks of width 2048",
+            1.2,
+            "Table 3 says 1B; built on the meta device",
+            "checked",
+            lambda: unclip_parameters("prior") / 1e9,
+            0.03,
+        ),
+        Fact(
+            "upsampler to 256, in millions",
+            729.7,
+            "Table 3 says 700M; built on the meta device",
+            "checked",
+            lambda: unclip_parameters("first") / 1e6,
+            1e-4,
+        ),
+        Fact(
+            "upsampler to 1024, in millions",
+            282.1,
+            "Table 3 says 300M; built on the meta device",
+            "checked",
+            lambda: unclip_parameters("second") / 1e6,
+            3e-4,
+        ),
+        Fact("steps of sampling", "64 (prior), 250, 27, 15", "Table 3"),
+        Fact("training of the decoder", "800K steps of 2048", "Table 3"),
+    ),
+    data=(
+        Fact(
+            "its CLIP, a ViT-H/16",
+            "about 650M pictures: CLIP's and DALL-E's sets, in equal parts",
+            "appendix C",
+        ),
+        Fact("prior, decoder, upsamplers", "about 250M pictures, DALL-E's set", "appendix C"),
+    ),
+    tricks=(
+        Fact(
+            "autoregressive prior",
+            "319 of 1,024 principal components, each in 1,024 steps",
+            "section 2.2",
+        ),
+        Fact("error of that", "under 1%", "section 2.2"),
+        Fact(
+            "diffusion prior",
+            "predicts the unnoised embedding; two samples, the one with the larger dot product"
+            " is kept",
+            "section 2.2",
+        ),
+        Fact("embeddings are scaled by", 17.2, "appendix C"),
+        Fact("dropped in training of the decoder", "embedding 10%, caption 50%", "section 2.1"),
+        Fact(
+            "upsamplers",
+            "no caption, no guidance, no attention; crops of a quarter of the side",
+            "section 2.1, Table 3",
+        ),
+        Fact(
+            "spoiled small pictures in training",
+            "Gaussian blur, 3 × 3, sigma 0.6; BSR for the second",
+            "section 2.1, appendix C",
+        ),
+        Fact("noise schedules", "cosine, linear for the last upsampler", "Table 3"),
+        Fact("CLIP's optimiser", "SAM, rho 0.1, a climb for each replica of 64", "appendix C"),
+    ),
+    results=(
+        Fact(
+            "COCO FID, zero-shot: autoregressive / diffusion prior",
+            "10.63 / 10.39",
+            "Table 2, guidance 1.25",
+        ),
+        Fact("people prefer it to GLIDE: realism", "48.9% ± 3.1%", "Table 1, diffusion prior"),
+        Fact("… fit with the caption", "45.3% ± 3.0%", "Table 1, diffusion prior"),
+        Fact("… diversity", "70.5% ± 2.8%", "Table 1, diffusion prior"),
+        Fact(
+            "FID of small models: prior and decoder / decoder of text embeddings / text"
+            " embeddings given to the former",
+            "7.99 / 9.16 / 16.55",
+            "section 5.1",
+        ),
+    ),
+)
 
 SAM = Paper(
-    "sam", "Sharpness-Aware Minimization for Efficiently Improving Generalization", "Foret, Kleiner, Mobahi, Neyshabur", 2020, "arXiv:2010.01412",
-    "Minimise not the loss at the weights but the largest loss within a small distance of them. To first order: take the gradient a step uphill, and apply it where you are.",
-    tricks=(Fact("the climb", "rho g / |g|, over all parameters", "eq. 2"), Fact("passes a step", 2, "Algorithm 1"), Fact("rho, usually", 0.05, "from memory of the paper"),
-            Fact("rho for unCLIP's CLIP", 0.1, "unCLIP, appendix C")))
+    "sam",
+    "Sharpness-Aware Minimization for Efficiently Improving Generalization",
+    "Foret, Kleiner, Mobahi, Neyshabur",
+    2020,
+    "arXiv:2010.01412",
+    "Minimise not the loss at the weights but the largest loss within a small distance of them."
+    " To first order: take the gradient a step uphill, and apply it where you are.",
+    tricks=(
+        Fact("the climb", "rho g / |g|, over all parameters", "eq. 2"),
+        Fact("passes a step", 2, "Algorithm 1"),
+        Fact("rho, usually", 0.05, "from memory of the paper"),
+        Fact("rho for unCLIP's CLIP", 0.1, "unCLIP, appendix C"),
+    ),
+)
 
 # %% ../../nbs/papers/cards.ipynb #c015
 def imagen_parameters(part):
-    """Parameters of one of Imagen's networks, built on the meta device from its appendix F: "base", "64 to 256", "256 to 1024", or "text" (T5-XXL's encoder)."""
+    """Parameters of one of Imagen's networks, built on the meta device from its appendix F:
+    "base", "64 to 256", "256 to 1024", or "text" (T5-XXL's encoder).
+    """
     import torch
     from t2i_course.networks.efficient_unet import IMAGEN_SR, EfficientUNet
     from t2i_course.networks.imagen_unet import IMAGEN_BASE, ImagenUNet
     from t2i_course.networks.t5 import T5_SIZES, T5Encoder
+
     with torch.device("meta"):
-        made = T5Encoder(**T5_SIZES["t5-v1_1-xxl"]) if part == "text" else ImagenUNet(**IMAGEN_BASE) if part == "base" else EfficientUNet(**IMAGEN_SR[part])
+        made = (
+            T5Encoder(**T5_SIZES["t5-v1_1-xxl"])
+            if part == "text"
+            else (
+                ImagenUNet(**IMAGEN_BASE)
+                if part == "base"
+                else EfficientUNet(**IMAGEN_SR[part])
+            )
+        )
     return sum(p.numel() for p in made.parameters())
 
+
 IMAGEN = Paper(
-    "imagen", "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding",
-    "Saharia, Chan, Saxena, Li, Whang, Denton, Ghasemipour, Karagol Ayan, Mahdavi, Gontijo Lopes, Salimans, Ho, Fleet, Norouzi", 2022, "arXiv:2205.11487",
-    "A language model that was trained on text alone, and is never changed, reads the caption; a chain of diffusion models draws at 64 pixels and enlarges to 256 and 1024. "
-    "Making the reader larger helps more than making the painter larger.",
-    size=(Fact("text encoder, frozen: T5-XXL", "4.6B", "section 4.1"), Fact("… T5 v1.1 XXL's encoder, built on the meta device, in billions", 4.76, "released configuration", "checked", lambda: imagen_parameters("text") / 1e9, 0.01),
-          Fact("base, 64 px", "2B", "section 4.1"), Fact("… built from the appendix, in billions", 2.19, "appendix F.1; built on the meta device", "checked", lambda: imagen_parameters("base") / 1e9, 0.01),
-          Fact("64 → 256 px", "600M", "section 4.1"), Fact("… built from the appendix, in millions", 581, "appendix F.2; built on the meta device", "checked", lambda: imagen_parameters("64 to 256") / 1e6, 0.01),
-          Fact("256 → 1024 px", "400M", "section 4.1"), Fact("… the appendix's configuration, which is not smaller, in millions", 577, "appendix F.3; built on the meta device", "checked", lambda: imagen_parameters("256 to 1024") / 1e6, 0.01),
-          Fact("training, each", "2.5M steps of 2,048; 256 TPU-v4 for the base, 128 for the others", "section 4.1, appendix F")),
+    "imagen",
+    "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding",
+    "Saharia, Chan, Saxena, Li, Whang, Denton, Ghasemipour, Karagol Ayan, Mahdavi, Gontijo"
+    " Lopes, Salimans, Ho, Fleet, Norouzi",
+    2022,
+    "arXiv:2205.11487",
+    "A language model that was trained on text alone, and is never changed, reads the caption;"
+    " a chain of diffusion models draws at 64 pixels and enlarges to 256 and 1024. Making the"
+    " reader larger helps more than making the painter larger.",
+    size=(
+        Fact("text encoder, frozen: T5-XXL", "4.6B", "section 4.1"),
+        Fact(
+            "… T5 v1.1 XXL's encoder, built on the meta device, in billions",
+            4.76,
+            "released configuration",
+            "checked",
+            lambda: imagen_parameters("text") / 1e9,
+            0.01,
+        ),
+        Fact("base, 64 px", "2B", "section 4.1"),
+        Fact(
+            "… built from the appendix, in billions",
+            2.19,
+            "appendix F.1; built on the meta device",
+            "checked",
+            lambda: imagen_parameters("base") / 1e9,
+            0.01,
+        ),
+        Fact("64 → 256 px", "600M", "section 4.1"),
+        Fact(
+            "… built from the appendix, in millions",
+            581,
+            "appendix F.2; built on the meta device",
+            "checked",
+            lambda: imagen_parameters("64 to 256") / 1e6,
+            0.01,
+        ),
+        Fact("256 → 1024 px", "400M", "section 4.1"),
+        Fact(
+            "… the appendix's configuration, which is not smaller, in millions",
+            577,
+            "appendix F.3; built on the meta device",
+            "checked",
+            lambda: imagen_parameters("256 to 1024") / 1e6,
+            0.01,
+        ),
+        Fact(
+            "training, each",
+            "2.5M steps of 2,048; 256 TPU-v4 for the base, 128 for the others",
+            "section 4.1, appendix F",
+        ),
+    ),
     data=(Fact("pairs", "about 460M of their own, about 400M of LAION", "section 4.1"),),
-    tricks=(Fact("captions zeroed in training, all three networks", "10%", "section 4.1"), Fact("guidance for FID, base / enlarging", "1.35 / 8.0", "section 4"),
-            Fact("dynamic thresholding, percentile", "99.5", "section 2.3, appendix figure A.10"),
-            Fact("noise conditioning augmentation", "a random level in training, told to the network; 0.1 to 0.3 for the best samples", "section 2.4, appendix"),
-            Fact("Efficient U-Net, steps a second against the older network", "2 to 3 times", "appendix B"),
-            Fact("learning rate", "1e-4, 10,000 steps of warm-up; Adafactor for the base, Adam for the others", "appendix F"),
-            Fact("schedule", "cosine; linear for 256 → 1024", "appendix F")),
-    results=(Fact("COCO FID, zero-shot", 7.27, "section 4.2, Table 1"), Fact("COCO, people: preferred to the photograph", "39.5 ± 0.75%; without people in it 43.9 ± 1.01%", "Table 2"),
-             Fact("COCO, people: does the caption fit? Imagen / photograph", "91.4 ± 0.44 / 91.9 ± 0.42", "Table 2"),
-             Fact("DrawBench", "200 prompts, 11 categories, 8 samples each, 25 raters a category", "section 3, appendix C"),
-             Fact("… against DALL-E 2: better alignment / fidelity in", "7 / 11 of 11 categories", "appendix E"), Fact("… against GLIDE", "8 / 10 of 11 categories", "appendix E")))
+    tricks=(
+        Fact("captions zeroed in training, all three networks", "10%", "section 4.1"),
+        Fact("guidance for FID, base / enlarging", "1.35 / 8.0", "section 4"),
+        Fact("dynamic thresholding, percentile", "99.5", "section 2.3, appendix figure A.10"),
+        Fact(
+            "noise conditioning augmentation",
+            "a random level in training, told to the network; 0.1 to 0.3 for the best samples",
+            "section 2.4, appendix",
+        ),
+        Fact(
+            "Efficient U-Net, steps a second against the older network",
+            "2 to 3 times",
+            "appendix B",
+        ),
+        Fact(
+            "learning rate",
+            "1e-4, 10,000 steps of warm-up; Adafactor for the base, Adam for the others",
+            "appendix F",
+        ),
+        Fact("schedule", "cosine; linear for 256 → 1024", "appendix F"),
+    ),
+    results=(
+        Fact("COCO FID, zero-shot", 7.27, "section 4.2, Table 1"),
+        Fact(
+            "COCO, people: preferred to the photograph",
+            "39.5 ± 0.75%; without people in it 43.9 ± 1.01%",
+            "Table 2",
+        ),
+        Fact(
+            "COCO, people: does the caption fit? Imagen / photograph",
+            "91.4 ± 0.44 / 91.9 ± 0.42",
+            "Table 2",
+        ),
+        Fact(
+            "DrawBench",
+            "200 prompts, 11 categories, 8 samples each, 25 raters a category",
+            "section 3, appendix C",
+        ),
+        Fact(
+            "… against DALL-E 2: better alignment / fidelity in",
+            "7 / 11 of 11 categories",
+            "appendix E",
+        ),
+        Fact("… against GLIDE", "8 / 10 of 11 categories", "appendix E"),
+    ),
+)
 
 EDIFFI = Paper(
-    "ediff-i", "eDiff-I: Text-to-Image Diffusion Models with an Ensemble of Expert Denoisers", "Balaji, Nah, Huang, Vahdat, Song, Zhang, Kreis, Aittala, Aila, Laine, Catanzaro, Karras, Liu", 2022, "arXiv:2211.01324",
-    "Early steps, from pure noise, must listen to the caption; late ones only polish. So split the trained denoiser into experts, each for an interval of noise: more capacity, the same cost a step. "
-    "And steer the layout by painting with words.",
-    size=(Fact("four versions, text encoders included", "6.8B / 7.1B / 8.1B / 9.1B", "Table 1" + LATER),),
-    tricks=(Fact("experts", "one model is trained, then fine-tuned along a binary tree of noise intervals; the outermost branches are kept", "section 4.1" + LATER),
-            Fact("text", "T5-XXL (113 tokens) and CLIP-L/14 (77); dropped with chances 0.25 and 0.2", "section 4.2" + LATER),
-            Fact("paint with words", "w = w' log(1 + σ) max(QKᵀ), added where a word was painted", "section 4.3" + LATER)),
-    results=(Fact("COCO FID, zero-shot, of the four", "7.35 / 7.26 / 7.11 / 6.95", "Table 1" + LATER),))
+    "ediff-i",
+    "eDiff-I: Text-to-Image Diffusion Models with an Ensemble of Expert Denoisers",
+    "Balaji, Nah, Huang, Vahdat, Song, Zhang, Kreis, Aittala, Aila, Laine, Catanzaro,"
+    " Karras, Liu",
+    2022,
+    "arXiv:2211.01324",
+    "Early steps, from pure noise, must listen to the caption; late ones only polish. So split"
+    " the trained denoiser into experts, each for an interval of noise: more capacity, the same"
+    " cost a step. And steer the layout by painting with words.",
+    size=(
+        Fact(
+            "four versions, text encoders included",
+            "6.8B / 7.1B / 8.1B / 9.1B",
+            "Table 1" + LATER,
+        ),
+    ),
+    tricks=(
+        Fact(
+            "experts",
+            "one model is trained, then fine-tuned along a binary tree of noise intervals; the"
+            " outermost branches are kept",
+            "section 4.1" + LATER,
+        ),
+        Fact(
+            "text",
+            "T5-XXL (113 tokens) and CLIP-L/14 (77); dropped with chances 0.25 and 0.2",
+            "section 4.2" + LATER,
+        ),
+        Fact(
+            "paint with words",
+            "w = w' log(1 + σ) max(QKᵀ), added where a word was painted",
+            "section 4.3" + LATER,
+        ),
+    ),
+    results=(
+        Fact(
+            "COCO FID, zero-shot, of the four", "7.35 / 7.26 / 7.11 / 6.95", "Table 1" + LATER
+        ),
+    ),
+)
 
 # %% ../../nbs/papers/cards.ipynb #c017
-PAPERS = {p.key: p for p in (SOHL_DICKSTEIN, DDPM, DDIM, DPM_SOLVER_PP, IDDPM, ADM_PAPER, CFG, CLIP, GLIDE, SR3, PALETTE, CDM, DALLE, VQVAE, DALLE_MINI, LDM, RDM, UNCLIP, SAM, IMAGEN, EDIFFI)}
+PAPERS = {
+    p.key: p
+    for p in (
+        SOHL_DICKSTEIN,
+        DDPM,
+        DDIM,
+        DPM_SOLVER_PP,
+        IDDPM,
+        ADM_PAPER,
+        CFG,
+        CLIP,
+        GLIDE,
+        SR3,
+        PALETTE,
+        CDM,
+        DALLE,
+        VQVAE,
+        DALLE_MINI,
+        LDM,
+        RDM,
+        UNCLIP,
+        SAM,
+        IMAGEN,
+        EDIFFI,
+    )
+}
+
 
 def card(key):
-    """The card of a paper: `card("ddpm")` as the last line of a cell shows it. Raises ValueError for an unknown key."""
-    if key not in PAPERS: raise ValueError(f"no card for {key!r}; there are: {', '.join(PAPERS)}")
+    """The card of a paper: `card("ddpm")` as the last line of a cell shows it.
+
+    Raises ValueError for an unknown key.
+    """
+    if key not in PAPERS:
+        raise ValueError(f"no card for {key!r}; there are: {', '.join(PAPERS)}")
     return PAPERS[key]
 
+
 def check(papers=None):
-    """Compute every checked and reproduced fact anew -> list of (paper, text, claimed, found); AssertionError if one is off."""
+    """Compute every checked and reproduced fact anew -> list of (paper, text, claimed, found);
+    AssertionError if one is off.
+    """
     found = []
     for paper in papers or PAPERS.values():
         for fact in paper.facts:
-            if fact.compute is None: continue
+            if fact.compute is None:
+                continue
             value = fact.compute()
             number = isinstance(fact.value, (int, float)) and not isinstance(fact.value, bool)
-            ok = abs(value - fact.value) <= fact.tolerance * abs(fact.value) if number else value == fact.value
+            ok = (
+                abs(value - fact.value) <= fact.tolerance * abs(fact.value)
+                if number
+                else value == fact.value
+            )
             assert ok, f"{paper.key}: {fact.text} is claimed {fact.shown}, computed {value}"
             found.append((paper.key, fact.text, fact.value, value))
     return found

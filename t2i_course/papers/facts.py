@@ -16,11 +16,16 @@ from typing import Callable
 # %% ../../nbs/papers/facts.ipynb #c005
 STATUSES = ("reproduced", "checked", "quoted")
 
+
 @dataclass(frozen=True)
 class Fact:
-    """One figure: what it is about, its value (number or short text), where it is printed, and its status.
+    """One figure: what it is about, its value (number or short text), where it is printed, and
+    its status.
 
-    `compute` gives the value anew; reproduced and checked facts must have it. `tolerance` is relative: published figures are rounded."""
+    `compute` gives the value anew; reproduced and checked facts must have it. `tolerance` is
+    relative: published figures are rounded.
+    """
+
     text: str
     value: object
     source: str
@@ -29,27 +34,47 @@ class Fact:
     tolerance: float = 0.0
 
     def __post_init__(self):
-        if self.status not in STATUSES: raise ValueError(f"status is one of {STATUSES}, not {self.status!r}")
-        if (self.status == "quoted") != (self.compute is None): raise ValueError(f"{self.text}: compute= goes with reproduced and checked facts, and only with them")
+        if self.status not in STATUSES:
+            raise ValueError(f"status is one of {STATUSES}, not {self.status!r}")
+        if (self.status == "quoted") != (self.compute is None):
+            raise ValueError(
+                f"{self.text}: compute= goes with reproduced and checked facts, and only with"
+                " them"
+            )
 
     @property
     def shown(self):
         """The value as text: 35,746,307; 3.17; 1e-05; yes."""
-        if isinstance(self.value, bool): return "yes" if self.value else "no"
-        if isinstance(self.value, int): return f"{self.value:,}"
+        if isinstance(self.value, bool):
+            return "yes" if self.value else "no"
+        if isinstance(self.value, int):
+            return f"{self.value:,}"
         return f"{self.value:.4g}" if isinstance(self.value, float) else str(self.value)
 
 # %% ../../nbs/papers/facts.ipynb #c007
-QUESTIONS = {"size": "How big is it?", "data": "What data?", "tricks": "Which tricks and ablations?", "results": "What came out?"}
+QUESTIONS = {
+    "size": "How big is it?",
+    "data": "What data?",
+    "tricks": "Which tricks and ablations?",
+    "results": "What came out?",
+}
 CELL = "padding:.15em .7em .15em 0;text-align:left;vertical-align:top"
+
 
 def _typeset(text):
     """Escaped HTML with subscripts: x_t, L_simple, ᾱ_{t−1}."""
-    return re.sub(r"_(?:\{([^}]+)\}|(\w+))", lambda m: f"<sub>{m[1] or m[2]}</sub>", html.escape(text))
+    return re.sub(
+        r"_(?:\{([^}]+)\}|(\w+))", lambda m: f"<sub>{m[1] or m[2]}</sub>", html.escape(text)
+    )
+
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper as a card of facts; `_repr_html_` and `_repr_markdown_` show it in a notebook. `id`: where to find it, such as arXiv:2006.11239."""
+    """A paper as a card of facts; `_repr_html_` and `_repr_markdown_` show it in a notebook.
+
+    `id`: where to find it, such as arXiv:2006.11239.
+    """
+
     key: str
     title: str
     authors: str
@@ -67,165 +92,429 @@ class Paper:
         return self.size + self.data + self.tricks + self.results
 
     def _repr_html_(self):
-        def row(cells, tag="td"): return "<tr>" + "".join(f"<{tag} style='{CELL}'>{c}</{tag}>" for c in cells) + "</tr>"
+        def row(cells, tag="td"):
+            return (
+                "<tr>" + "".join(f"<{tag} style='{CELL}'>{c}</{tag}>" for c in cells) + "</tr>"
+            )
+
         rows = row(("", "figure", "where", "status"), "th")
         for field, question in QUESTIONS.items():
             facts = getattr(self, field)
-            if facts: rows += f"<tr><td colspan='4' style='{CELL};padding-top:.7em'><b>{question}</b></td></tr>"
-            rows += "".join(row((_typeset(f.text), _typeset(f.shown), html.escape(f.source), f.status)) for f in facts)
-        return (f"<div class='paper-card' style='border:1px solid #8886;border-radius:8px;padding:.8em 1.1em;max-width:60em'>"
-                f"<div style='font-size:1.1em'><b>{html.escape(self.title)}</b></div><div>{html.escape(self._credit())}</div>"
-                f"<p style='margin:.6em 0'><b>What is the idea?</b> {_typeset(self.idea)}</p>"
-                f"<table style='font-size:.92em;border-collapse:collapse;margin:0'>{rows}</table></div>")
+            if facts:
+                rows += (
+                    "<tr><td colspan='4'"
+                    f" style='{CELL};padding-top:.7em'><b>{question}</b></td></tr>"
+                )
+            rows += "".join(
+                row((_typeset(f.text), _typeset(f.shown), html.escape(f.source), f.status))
+                for f in facts
+            )
+        return (
+            "<div class='paper-card' style='border:1px solid"
+            " #8886;border-radius:8px;padding:.8em 1.1em;max-width:60em'><div"
+            f" style='font-size:1.1em'><b>{html.escape(self.title)}</b></div><div>{html.escape(self._credit())}</div><p"
+            f" style='margin:.6em 0'><b>What is the idea?</b> {_typeset(self.idea)}</p><table"
+            f" style='font-size:.92em;border-collapse:collapse;margin:0'>{rows}</table></div>"
+        )
 
     def _repr_markdown_(self):
-        lines = [f"**{self.title}**", "", self._credit(), "", f"*What is the idea?* {self.idea}"]
+        lines = [
+            f"**{self.title}**",
+            "",
+            self._credit(),
+            "",
+            f"*What is the idea?* {self.idea}",
+        ]
         for field, question in QUESTIONS.items():
-            if not getattr(self, field): continue
-            lines += ["", f"*{question}*", "", "| | figure | where | status |", "|---|---|---|---|"]
-            lines += ["| " + " | ".join(v.replace("|", "\\|") for v in (f.text, f.shown, f.source, f.status)) + " |" for f in getattr(self, field)]
+            if not getattr(self, field):
+                continue
+            lines += [
+                "",
+                f"*{question}*",
+                "",
+                "| | figure | where | status |",
+                "|---|---|---|---|",
+            ]
+            lines += [
+                "| "
+                + " | ".join(
+                    v.replace("|", "\\|") for v in (f.text, f.shown, f.source, f.status)
+                )
+                + " |"
+                for f in getattr(self, field)
+            ]
         return "\n".join(lines)
 
-    def _credit(self): return f"{self.authors}, {self.year}. {self.id}"
+    def _credit(self):
+        return f"{self.authors}, {self.year}. {self.id}"
 
-    def __repr__(self): return self._repr_markdown_()
+    def __repr__(self):
+        return self._repr_markdown_()
 
 # %% ../../nbs/papers/facts.ipynb #c010
-def _linear(i, o): return i * o + o
-def _conv3(i, o): return 9 * i * o + o
-def _norm(c): return 2 * c
-def _attention(c): return _norm(c) + _linear(c, 3 * c) + _linear(c, c)
+def _linear(i, o):
+    return i * o + o
 
-def unet_parameters(channels, multipliers, depth, image, attention, *, adm=False, inputs=3, outputs=3, classes=0):
-    """Parameters of the U-Net of DDPM, or of ADM: scale-shift norm, residual blocks as down- and up-samplers (`adm=True`).
 
-    `multipliers`: width of each level over `channels`; `depth`: residual blocks a level; `attention`: resolutions with
-    self-attention; `inputs`, `outputs`: picture channels (6 outputs where the variance is learned); `classes`: 0 if unconditional."""
+def _conv3(i, o):
+    return 9 * i * o + o
+
+
+def _norm(c):
+    return 2 * c
+
+
+def _attention(c):
+    return _norm(c) + _linear(c, 3 * c) + _linear(c, c)
+
+
+def unet_parameters(
+    channels, multipliers, depth, image, attention, *, adm=False, inputs=3, outputs=3, classes=0
+):
+    """Parameters of the U-Net of DDPM, or of ADM: scale-shift norm, residual blocks as down-
+    and up-samplers (`adm=True`).
+
+    `multipliers`: width of each level over `channels`; `depth`: residual blocks a level;
+    `attention`: resolutions with self-attention; `inputs`, `outputs`: picture channels (6
+    outputs where the variance is learned); `classes`: 0 if unconditional.
+    """
     embed = 4 * channels
-    def res(i, o): return _norm(i) + _conv3(i, o) + _linear(embed, 2 * o if adm else o) + _norm(o) + _conv3(o, o) + (_linear(i, o) if i != o else 0)
+
+    def res(i, o):
+        return (
+            _norm(i)
+            + _conv3(i, o)
+            + _linear(embed, 2 * o if adm else o)
+            + _norm(o)
+            + _conv3(o, o)
+            + (_linear(i, o) if i != o else 0)
+        )
+
     resample = (lambda c: res(c, c)) if adm else (lambda c: _conv3(c, c))
     widths = [int(m * channels) for m in multipliers]
-    attend = [_attention(w) if image // 2 ** level in attention else 0 for level, w in enumerate(widths)]
-    total, c, skips = _linear(channels, embed) + _linear(embed, embed) + classes * embed + _conv3(inputs, widths[0]), widths[0], [widths[0]]
+    attend = [
+        _attention(w) if image // 2**level in attention else 0 for level, w in enumerate(widths)
+    ]
+    total, c, skips = (
+        _linear(channels, embed)
+        + _linear(embed, embed)
+        + classes * embed
+        + _conv3(inputs, widths[0]),
+        widths[0],
+        [widths[0]],
+    )
     for level, w in enumerate(widths):
-        for _ in range(depth): total += res(c, w) + attend[level]; c = w; skips.append(c)
-        if level < len(widths) - 1: total += resample(c); skips.append(c)
+        for _ in range(depth):
+            total += res(c, w) + attend[level]
+            c = w
+            skips.append(c)
+        if level < len(widths) - 1:
+            total += resample(c)
+            skips.append(c)
     total += 2 * res(c, c) + _attention(c)
     for level, w in reversed(list(enumerate(widths))):
-        for _ in range(depth + 1): total += res(c + skips.pop(), w) + attend[level]; c = w
-        if level: total += resample(c)
+        for _ in range(depth + 1):
+            total += res(c + skips.pop(), w) + attend[level]
+            c = w
+        if level:
+            total += resample(c)
     return total + _norm(c) + _conv3(c, outputs)
 
 # %% ../../nbs/papers/facts.ipynb #c015
-ADM = {   # name: (millions as printed, exact count, keyword arguments of unet_parameters)
-    "ImageNet 64": (296, 295_904_454, dict(channels=192, multipliers=(1, 2, 3, 4), depth=3, image=64, classes=1000)),
-    "ImageNet 128": (422, 421_529_606, dict(channels=256, multipliers=(1, 1, 2, 3, 4), depth=2, image=128, classes=1000)),
-    "ImageNet 256": (554, 553_838_086, dict(channels=256, multipliers=(1, 1, 2, 2, 4, 4), depth=2, image=256, classes=1000)),
-    "ImageNet 512": (559, 558_997_638, dict(channels=256, multipliers=(.5, 1, 1, 2, 2, 4, 4), depth=2, image=512, classes=1000)),
-    "LSUN 256": (552, 552_814_086, dict(channels=256, multipliers=(1, 1, 2, 2, 4, 4), depth=2, image=256)),
-    "upsampler 64 to 256": (312, 311_795_910, dict(channels=192, multipliers=(1, 1, 2, 2, 4, 4), depth=2, image=256, classes=1000, inputs=6)),
-    "upsampler 128 to 512": (309, 308_835_270, dict(channels=192, multipliers=(1, 1, 2, 2, 4, 4), depth=2, image=512, classes=1000, inputs=6, attention={32, 16})),
+ADM = {  # name: (millions as printed, exact count, keyword arguments of unet_parameters)
+    "ImageNet 64": (
+        296,
+        295_904_454,
+        dict(channels=192, multipliers=(1, 2, 3, 4), depth=3, image=64, classes=1000),
+    ),
+    "ImageNet 128": (
+        422,
+        421_529_606,
+        dict(channels=256, multipliers=(1, 1, 2, 3, 4), depth=2, image=128, classes=1000),
+    ),
+    "ImageNet 256": (
+        554,
+        553_838_086,
+        dict(channels=256, multipliers=(1, 1, 2, 2, 4, 4), depth=2, image=256, classes=1000),
+    ),
+    "ImageNet 512": (
+        559,
+        558_997_638,
+        dict(
+            channels=256, multipliers=(0.5, 1, 1, 2, 2, 4, 4), depth=2, image=512, classes=1000
+        ),
+    ),
+    "LSUN 256": (
+        552,
+        552_814_086,
+        dict(channels=256, multipliers=(1, 1, 2, 2, 4, 4), depth=2, image=256),
+    ),
+    "upsampler 64 to 256": (
+        312,
+        311_795_910,
+        dict(
+            channels=192,
+            multipliers=(1, 1, 2, 2, 4, 4),
+            depth=2,
+            image=256,
+            classes=1000,
+            inputs=6,
+        ),
+    ),
+    "upsampler 128 to 512": (
+        309,
+        308_835_270,
+        dict(
+            channels=192,
+            multipliers=(1, 1, 2, 2, 4, 4),
+            depth=2,
+            image=512,
+            classes=1000,
+            inputs=6,
+            attention={32, 16},
+        ),
+    ),
 }
+
 
 def adm_parameters(name):
     """Parameter count, by formula, of one of the networks of ADM's Tables 11 and 13."""
-    return unet_parameters(**{"attention": {32, 16, 8}, "adm": True, "outputs": 6, **ADM[name][2]})
+    return unet_parameters(
+        **{"attention": {32, 16, 8}, "adm": True, "outputs": 6, **ADM[name][2]}
+    )
 
 # %% ../../nbs/papers/facts.ipynb #c018
 def _alpha_bar(betas):
     out, product = [], 1.0
-    for b in betas: product *= 1 - b; out.append(product)
+    for b in betas:
+        product *= 1 - b
+        out.append(product)
     return out
 
-def _linear_betas(T=1000, start=1e-4, end=0.02): return [start + (end - start) * i / (T - 1) for i in range(T)]
 
-def _cosine(t, s=0.008): return math.cos((t + s) / (1 + s) * math.pi / 2) ** 2
+def _linear_betas(T=1000, start=1e-4, end=0.02):
+    return [start + (end - start) * i / (T - 1) for i in range(T)]
+
+
+def _cosine(t, s=0.008):
+    return math.cos((t + s) / (1 + s) * math.pi / 2) ** 2
+
 
 def prior_bits(alpha_bar, mean_square):
-    """L_T in bits a dimension: KL(q(x_T given x_0) || N(0, 1)) for data with E[x_0^2] = `mean_square` (DDPM, first term of eq. 5)."""
-    return 0.5 * (alpha_bar * mean_square + (1 - alpha_bar) - 1 - math.log1p(-alpha_bar)) / math.log(2)
+    """L_T in bits a dimension: KL(q(x_T given x_0) || N(0, 1)) for data with E[x_0^2] =
+    `mean_square` (DDPM, first term of eq. 5).
+    """
+    return (
+        0.5
+        * (alpha_bar * mean_square + (1 - alpha_bar) - 1 - math.log1p(-alpha_bar))
+        / math.log(2)
+    )
 
 # %% ../../nbs/papers/facts.ipynb #c021
 SOHL_DICKSTEIN = Paper(
-    "sohl-dickstein2015", "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
-    "Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli", 2015, "arXiv:1503.03585",
-    "Destroy the structure of data slowly, by many small steps of noise; learn to undo one small step. A small step is undone by a Gaussian, "
-    "so thousands of them make a model that is flexible and still easy to sample, to train and to evaluate.",
-    size=(Fact("steps T in the authors' code", 1000, "released code, default of DiffusionModel"),
-          Fact("what the network predicts", "mean and covariance of each reverse step", "released code, README")),
+    "sohl-dickstein2015",
+    "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
+    "Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli",
+    2015,
+    "arXiv:1503.03585",
+    "Destroy the structure of data slowly, by many small steps of noise; learn to undo one"
+    " small step. A small step is undone by a Gaussian, so thousands of them make a model that"
+    " is flexible and still easy to sample, to train and to evaluate.",
+    size=(
+        Fact("steps T in the authors' code", 1000, "released code, default of DiffusionModel"),
+        Fact(
+            "what the network predicts",
+            "mean and covariance of each reverse step",
+            "released code, README",
+        ),
+    ),
     data=(Fact("shown with the released code", "MNIST, CIFAR-10", "released code, README"),),
-    tricks=(Fact("noise a step, Gaussian images", "β_t ≈ 1/(T − t + 1): the same share of the data destroyed each step", "released code, generate_beta_arr"),
-            Fact("variance of the data left after T = 1000 such steps", 1e-3, "released code: about 1/T", "checked",
-                 lambda: _alpha_bar([1 / (1000 - i * 998 / 999) for i in range(1000)])[-1], 0.01),
-            Fact("the loss", "a bound on the negative log-likelihood, one random step t at a time", "released code, cost_single_t"),
-            Fact("conditioning without retraining", "inpainting and denoising by sampling from a posterior", "abstract; released code, README")))
+    tricks=(
+        Fact(
+            "noise a step, Gaussian images",
+            "β_t ≈ 1/(T − t + 1): the same share of the data destroyed each step",
+            "released code, generate_beta_arr",
+        ),
+        Fact(
+            "variance of the data left after T = 1000 such steps",
+            1e-3,
+            "released code: about 1/T",
+            "checked",
+            lambda: _alpha_bar([1 / (1000 - i * 998 / 999) for i in range(1000)])[-1],
+            0.01,
+        ),
+        Fact(
+            "the loss",
+            "a bound on the negative log-likelihood, one random step t at a time",
+            "released code, cost_single_t",
+        ),
+        Fact(
+            "conditioning without retraining",
+            "inpainting and denoising by sampling from a posterior",
+            "abstract; released code, README",
+        ),
+    ),
+)
 
 # %% ../../nbs/papers/facts.ipynb #c023
 DDPM = Paper(
-    "ddpm", "Denoising Diffusion Probabilistic Models", "Ho, Jain, Abbeel", 2020, "arXiv:2006.11239",
-    "Keep the forward chain of 2015, with fixed noise; let one U-Net, told the step, predict the noise that was added; train it by plain mean squared error, "
-    "leaving out the weights that the likelihood bound would give.",
-    size=(Fact("parameters, CIFAR-10 network", 35_746_307, "paper: 35.7M; exact from the released hyper-parameters", "checked", lambda: unet_parameters(128, (1, 2, 2, 2), 2, 32, {16})),
-          Fact("parameters, 256×256 network", 113_673_219, "paper: 114M; exact from the released hyper-parameters", "checked", lambda: unet_parameters(128, (1, 1, 2, 2, 4, 4), 2, 256, {16})),
-          Fact("parameters, large LSUN bedroom network", "256M", "Appendix B"),
-          Fact("steps T", 1000, "section 4"),
-          Fact("training, CIFAR-10", "800k steps, batch 128, 10.6 h on TPU v3-8", "Appendix B")),
-    data=(Fact("data sets", "CIFAR-10; CelebA-HQ and LSUN at 256×256", "section 4, Appendix B"),
-          Fact("pixels", "scaled to [−1, 1], random horizontal flips except LSUN bedroom", "section 3.3, Appendix B")),
-    tricks=(Fact("β, linear", "1e-4 to 0.02", "section 4"),
-            Fact("ᾱ_T that follows", 4.04e-5, "arithmetic", "checked", lambda: _alpha_bar(_linear_betas())[-1], 0.01),
-            Fact("L_T, bits per dimension", 1e-5, "section 4: about 1e-5; here for pixels uniform in [−1, 1]", "checked", lambda: prior_bits(_alpha_bar(_linear_betas())[-1], 1 / 3), 0.1),
-            Fact("reverse variance", "β_t (large) or β̃_t (small)", "section 3.2"),
-            Fact("optimiser", "Adam, 2e-4 (2e-5 at 256×256), EMA 0.9999, dropout 0.1 on CIFAR-10", "Appendix B"),
-            Fact("FID, ε-prediction, L_simple", 3.17, "Table 2"),
-            Fact("FID, ε-prediction, L with fixed Σ", 13.51, "Table 2"),
-            Fact("FID, μ̃-prediction, L with fixed Σ", 13.22, "Table 2"),
-            Fact("FID, μ̃-prediction, L with learned Σ", 23.69, "Table 2"),
-            Fact("ε-prediction with learned Σ; μ̃ with plain MSE", "unstable (blank)", "Table 2")),
-    results=(Fact("CIFAR-10 Inception score", "9.46 ± 0.11", "Table 1"),
-             Fact("CIFAR-10 FID against train / test", "3.17 / 5.24", "Table 1, section 4.1"),
-             Fact("CIFAR-10 NLL, bits per dimension", "≤ 3.75 (train 3.72)", "Table 1"),
-             Fact("LSUN 256 FID bedroom (large) / church / cat", "6.36 (4.90) / 7.89 / 19.75", "Table 3")))
+    "ddpm",
+    "Denoising Diffusion Probabilistic Models",
+    "Ho, Jain, Abbeel",
+    2020,
+    "arXiv:2006.11239",
+    "Keep the forward chain of 2015, with fixed noise; let one U-Net, told the step, predict"
+    " the noise that was added; train it by plain mean squared error, leaving out the weights"
+    " that the likelihood bound would give.",
+    size=(
+        Fact(
+            "parameters, CIFAR-10 network",
+            35_746_307,
+            "paper: 35.7M; exact from the released hyper-parameters",
+            "checked",
+            lambda: unet_parameters(128, (1, 2, 2, 2), 2, 32, {16}),
+        ),
+        Fact(
+            "parameters, 256×256 network",
+            113_673_219,
+            "paper: 114M; exact from the released hyper-parameters",
+            "checked",
+            lambda: unet_parameters(128, (1, 1, 2, 2, 4, 4), 2, 256, {16}),
+        ),
+        Fact("parameters, large LSUN bedroom network", "256M", "Appendix B"),
+        Fact("steps T", 1000, "section 4"),
+        Fact("training, CIFAR-10", "800k steps, batch 128, 10.6 h on TPU v3-8", "Appendix B"),
+    ),
+    data=(
+        Fact("data sets", "CIFAR-10; CelebA-HQ and LSUN at 256×256", "section 4, Appendix B"),
+        Fact(
+            "pixels",
+            "scaled to [−1, 1], random horizontal flips except LSUN bedroom",
+            "section 3.3, Appendix B",
+        ),
+    ),
+    tricks=(
+        Fact("β, linear", "1e-4 to 0.02", "section 4"),
+        Fact(
+            "ᾱ_T that follows",
+            4.04e-5,
+            "arithmetic",
+            "checked",
+            lambda: _alpha_bar(_linear_betas())[-1],
+            0.01,
+        ),
+        Fact(
+            "L_T, bits per dimension",
+            1e-5,
+            "section 4: about 1e-5; here for pixels uniform in [−1, 1]",
+            "checked",
+            lambda: prior_bits(_alpha_bar(_linear_betas())[-1], 1 / 3),
+            0.1,
+        ),
+        Fact("reverse variance", "β_t (large) or β̃_t (small)", "section 3.2"),
+        Fact(
+            "optimiser",
+            "Adam, 2e-4 (2e-5 at 256×256), EMA 0.9999, dropout 0.1 on CIFAR-10",
+            "Appendix B",
+        ),
+        Fact("FID, ε-prediction, L_simple", 3.17, "Table 2"),
+        Fact("FID, ε-prediction, L with fixed Σ", 13.51, "Table 2"),
+        Fact("FID, μ̃-prediction, L with fixed Σ", 13.22, "Table 2"),
+        Fact("FID, μ̃-prediction, L with learned Σ", 23.69, "Table 2"),
+        Fact("ε-prediction with learned Σ; μ̃ with plain MSE", "unstable (blank)", "Table 2"),
+    ),
+    results=(
+        Fact("CIFAR-10 Inception score", "9.46 ± 0.11", "Table 1"),
+        Fact("CIFAR-10 FID against train / test", "3.17 / 5.24", "Table 1, section 4.1"),
+        Fact("CIFAR-10 NLL, bits per dimension", "≤ 3.75 (train 3.72)", "Table 1"),
+        Fact(
+            "LSUN 256 FID bedroom (large) / church / cat",
+            "6.36 (4.90) / 7.89 / 19.75",
+            "Table 3",
+        ),
+    ),
+)
 
 # %% ../../nbs/papers/facts.ipynb #c025
 def _ddim_meets_ddpm():
     a, beta = _alpha_bar(_linear_betas()), _linear_betas()
-    sigma_squared = [(1 - a[t - 1]) / (1 - a[t]) * (1 - a[t] / a[t - 1]) for t in range(1, 1000)]
+    sigma_squared = [
+        (1 - a[t - 1]) / (1 - a[t]) * (1 - a[t] / a[t - 1]) for t in range(1, 1000)
+    ]
     posterior = [beta[t] * (1 - a[t - 1]) / (1 - a[t]) for t in range(1, 1000)]
     return max(abs(s / p - 1) for s, p in zip(sigma_squared, posterior)) < 1e-9
 
+
 DDIM = Paper(
-    "ddim", "Denoising Diffusion Implicit Models", "Song, Meng, Ermon", 2020, "arXiv:2010.02502",
-    "The DDPM loss only knows q(x_t given x_0). Many chains share it, among them one with no fresh noise at all: the same trained network then "
-    "samples in tens of steps, and the same x_T always gives the same picture.",
+    "ddim",
+    "Denoising Diffusion Implicit Models",
+    "Song, Meng, Ermon",
+    2020,
+    "arXiv:2010.02502",
+    "The DDPM loss only knows q(x_t given x_0). Many chains share it, among them one with no"
+    " fresh noise at all: the same trained network then samples in tens of steps, and the same"
+    " x_T always gives the same picture.",
     size=(Fact("the network", "DDPM's, as trained; no change", "section 3"),),
     data=(Fact("data sets", "CIFAR-10, CelebA 64, LSUN 256", "section 5 and appendix"),),
-    tricks=(Fact("noise of a step", "σ_t(η) = η √((1 − ᾱ_{t−1})/(1 − ᾱ_t)) √(1 − ᾱ_t/ᾱ_{t−1})", "eq. 16"),
-            Fact("η = 1 is DDPM with the small variance", True, "section 4.1", "checked", _ddim_meets_ddpm),
-            Fact("steps taken", "quadratic spacing on CIFAR-10, linear elsewhere", "Appendix D"),
-            Fact("notation", "their α_t is DDPM's ᾱ_t", "section 2"),
-            Fact("speed-up over 1000 steps", "10× to 50×", "abstract")),
-    results=(Fact("CIFAR-10 FID, η = 0, S = 10 / 20 / 50 / 100 / 1000", "13.36 / 6.84 / 4.67 / 4.16 / 4.04", "Table 1"),
-             Fact("CIFAR-10 FID, η = 1, same S", "41.07 / 18.36 / 8.01 / 5.78 / 4.73", "Table 1"),
-             Fact("CIFAR-10 FID, σ̂ (large variance), same S", "367.43 / 133.37 / 32.72 / 9.99 / 3.17", "Table 1"),
-             Fact("CelebA FID, η = 0, same S", "17.33 / 13.73 / 9.17 / 6.53 / 3.51", "Table 1"),
-             Fact("encode and decode, error a dimension, S = 10 / 100 / 1000", "0.014 / 0.0009 / 0.0001", "Table 2")))
+    tricks=(
+        Fact(
+            "noise of a step",
+            "σ_t(η) = η √((1 − ᾱ_{t−1})/(1 − ᾱ_t)) √(1 − ᾱ_t/ᾱ_{t−1})",
+            "eq. 16",
+        ),
+        Fact(
+            "η = 1 is DDPM with the small variance",
+            True,
+            "section 4.1",
+            "checked",
+            _ddim_meets_ddpm,
+        ),
+        Fact("steps taken", "quadratic spacing on CIFAR-10, linear elsewhere", "Appendix D"),
+        Fact("notation", "their α_t is DDPM's ᾱ_t", "section 2"),
+        Fact("speed-up over 1000 steps", "10× to 50×", "abstract"),
+    ),
+    results=(
+        Fact(
+            "CIFAR-10 FID, η = 0, S = 10 / 20 / 50 / 100 / 1000",
+            "13.36 / 6.84 / 4.67 / 4.16 / 4.04",
+            "Table 1",
+        ),
+        Fact("CIFAR-10 FID, η = 1, same S", "41.07 / 18.36 / 8.01 / 5.78 / 4.73", "Table 1"),
+        Fact(
+            "CIFAR-10 FID, σ̂ (large variance), same S",
+            "367.43 / 133.37 / 32.72 / 9.99 / 3.17",
+            "Table 1",
+        ),
+        Fact("CelebA FID, η = 0, same S", "17.33 / 13.73 / 9.17 / 6.53 / 3.51", "Table 1"),
+        Fact(
+            "encode and decode, error a dimension, S = 10 / 100 / 1000",
+            "0.014 / 0.0009 / 0.0001",
+            "Table 2",
+        ),
+    ),
+)
 
 # %% ../../nbs/papers/facts.ipynb #c027
 def _solver_error(num_steps, order, std=0.5, lo=-4.0, hi=4.0):
-    """Error at the end of the probability-flow path for data N(0, std^2), steps even in lambda = log(alpha / sigma).
+    """Error at the end of the probability-flow path for data N(0, std^2), steps even in lambda
+    = log(alpha / sigma).
 
-    DPM-Solver++ in the data-prediction form: order 1 is DDIM, order 2 the multistep 2M."""
-    point = lambda lam: (1 / math.sqrt(1 + math.exp(-2 * lam)), 1 / math.sqrt(1 + math.exp(2 * lam)))     # alpha, sigma
+    DPM-Solver++ in the data-prediction form: order 1 is DDIM, order 2 the multistep 2M.
+    """
+    point = lambda lam: (
+        1 / math.sqrt(1 + math.exp(-2 * lam)),
+        1 / math.sqrt(1 + math.exp(2 * lam)),
+    )  # alpha, sigma
     width = lambda lam: math.sqrt((point(lam)[0] * std) ** 2 + point(lam)[1] ** 2)
     h = (hi - lo) / num_steps
-    x, before = width(lo), None                                    # start one standard deviation from the middle
+    x, before = width(lo), None  # start one standard deviation from the middle
     for i in range(num_steps):
         (alpha, sigma), (alpha_next, sigma_next) = point(lo + i * h), point(lo + (i + 1) * h)
-        x0 = alpha * std ** 2 / (alpha ** 2 * std ** 2 + sigma ** 2) * x
+        x0 = alpha * std**2 / (alpha**2 * std**2 + sigma**2) * x
         d = x0 if order == 1 or before is None else 1.5 * x0 - 0.5 * before
         x, before = sigma_next / sigma * x - alpha_next * math.expm1(-h) * d, x0
     return abs(x - width(hi))
+
 
 def solver_order(order):
     """Measured order: log2 of how much the error falls from 80 to 160 steps."""
@@ -233,83 +522,277 @@ def solver_order(order):
 
 # %% ../../nbs/papers/facts.ipynb #c029
 DPM_SOLVER_PP = Paper(
-    "dpm-solver++", "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models", "Lu, Zhou, Bao, Chen, Li, Zhu", 2022, "arXiv:2211.01095",
-    "Sampling without noise is solving a differential equation. Solve its linear part exactly, put the predicted picture rather than the predicted noise into the rest, and use "
-    "the previous step's prediction to know how it changes: second order for one network call a step, stable under strong guidance.",
-    size=(Fact("the network", "any trained diffusion model, in pixels or latents", "abstract"),),
-    tricks=(Fact("what is extrapolated", "x̂_0, the data prediction", "abstract"),
-            Fact("2M", "multistep: reuses the last prediction, so a step costs one call", "Algorithm 2"),
-            Fact("thresholding", "keeps x̂_0 in the range of the data", "abstract"),
-            Fact("order of DDIM on a Gaussian", 1.0, "measured from 80 to 160 steps", "reproduced", lambda: solver_order(1), 0.1),
-            Fact("order of 2M on a Gaussian", 2.0, "measured from 80 to 160 steps", "reproduced", lambda: solver_order(2), 0.05)),
-    results=(Fact("steps for good guided samples", "15 to 20", "abstract"), Fact("… where DDIM needs", "100 to 250", "abstract")))
+    "dpm-solver++",
+    "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models",
+    "Lu, Zhou, Bao, Chen, Li, Zhu",
+    2022,
+    "arXiv:2211.01095",
+    "Sampling without noise is solving a differential equation. Solve its linear part exactly,"
+    " put the predicted picture rather than the predicted noise into the rest, and use the"
+    " previous step's prediction to know how it changes: second order for one network call a"
+    " step, stable under strong guidance.",
+    size=(
+        Fact("the network", "any trained diffusion model, in pixels or latents", "abstract"),
+    ),
+    tricks=(
+        Fact("what is extrapolated", "x̂_0, the data prediction", "abstract"),
+        Fact(
+            "2M",
+            "multistep: reuses the last prediction, so a step costs one call",
+            "Algorithm 2",
+        ),
+        Fact("thresholding", "keeps x̂_0 in the range of the data", "abstract"),
+        Fact(
+            "order of DDIM on a Gaussian",
+            1.0,
+            "measured from 80 to 160 steps",
+            "reproduced",
+            lambda: solver_order(1),
+            0.1,
+        ),
+        Fact(
+            "order of 2M on a Gaussian",
+            2.0,
+            "measured from 80 to 160 steps",
+            "reproduced",
+            lambda: solver_order(2),
+            0.05,
+        ),
+    ),
+    results=(
+        Fact("steps for good guided samples", "15 to 20", "abstract"),
+        Fact("… where DDIM needs", "100 to 250", "abstract"),
+    ),
+)
 
 # %% ../../nbs/papers/facts.ipynb #c031
 def _cosine_clipped(T=1000):
     """How many betas of the cosine schedule, without the ceiling, would lie above 0.999."""
     return sum(1 - _cosine((i + 1) / T) / _cosine(i / T) > 0.999 for i in range(T))
 
+
 IDDPM = Paper(
-    "iddpm", "Improved Denoising Diffusion Probabilistic Models", "Nichol, Dhariwal", 2021, "arXiv:2102.09672",
-    "Two repairs of DDPM: a schedule that does not waste its last steps on pure noise, and a learned variance between the two fixed ones, trained by a small share of "
-    "the likelihood bound. Learned variances allow far fewer sampling steps.",
-    size=(Fact("parameters, ImageNet 64 by class", "270M", "released code, README"), Fact("steps T, ImageNet 64 and CIFAR-10", 4000, "released code, README")),
-    data=(Fact("data sets", "CIFAR-10; ImageNet 64 and 256; LSUN bedroom", "released code, README"),),
-    tricks=(Fact("cosine schedule", "ᾱ(t) = cos²((t + 0.008)/1.008 · π/2), divided by its value at 0", "released code, gaussian_diffusion"),
-            Fact("ceiling of β", 0.999, "released code, gaussian_diffusion"),
-            Fact("steps of 1000 that meet the ceiling", 1, "arithmetic: the last", "checked", _cosine_clipped),
-            Fact("ᾱ half way, cosine", 0.49, "arithmetic", "checked", lambda: _cosine(0.5) / _cosine(0), 0.01),
-            Fact("ᾱ half way, linear", 0.079, "arithmetic", "checked", lambda: _alpha_bar(_linear_betas())[499], 0.01),
-            Fact("learned variance", "Σ = exp(v log β + (1 − v) log β̃)", "released code, gaussian_diffusion"),
-            Fact("L_hybrid", "L_simple + 0.001 L_vlb; in code, one random term × T/1000", "released code, gaussian_diffusion"),
-            Fact("weight of that term: (T / 1000) of a sum of T terms", 0.001, "arithmetic, T = 4000", "checked", lambda: (4000 / 1000) / 4000)),
-    results=(Fact("forward passes saved by learned variances", "an order of magnitude, with a negligible difference in quality", "abstract"),))
+    "iddpm",
+    "Improved Denoising Diffusion Probabilistic Models",
+    "Nichol, Dhariwal",
+    2021,
+    "arXiv:2102.09672",
+    "Two repairs of DDPM: a schedule that does not waste its last steps on pure noise, and a"
+    " learned variance between the two fixed ones, trained by a small share of the likelihood"
+    " bound. Learned variances allow far fewer sampling steps.",
+    size=(
+        Fact("parameters, ImageNet 64 by class", "270M", "released code, README"),
+        Fact("steps T, ImageNet 64 and CIFAR-10", 4000, "released code, README"),
+    ),
+    data=(
+        Fact(
+            "data sets", "CIFAR-10; ImageNet 64 and 256; LSUN bedroom", "released code, README"
+        ),
+    ),
+    tricks=(
+        Fact(
+            "cosine schedule",
+            "ᾱ(t) = cos²((t + 0.008)/1.008 · π/2), divided by its value at 0",
+            "released code, gaussian_diffusion",
+        ),
+        Fact("ceiling of β", 0.999, "released code, gaussian_diffusion"),
+        Fact(
+            "steps of 1000 that meet the ceiling",
+            1,
+            "arithmetic: the last",
+            "checked",
+            _cosine_clipped,
+        ),
+        Fact(
+            "ᾱ half way, cosine",
+            0.49,
+            "arithmetic",
+            "checked",
+            lambda: _cosine(0.5) / _cosine(0),
+            0.01,
+        ),
+        Fact(
+            "ᾱ half way, linear",
+            0.079,
+            "arithmetic",
+            "checked",
+            lambda: _alpha_bar(_linear_betas())[499],
+            0.01,
+        ),
+        Fact(
+            "learned variance",
+            "Σ = exp(v log β + (1 − v) log β̃)",
+            "released code, gaussian_diffusion",
+        ),
+        Fact(
+            "L_hybrid",
+            "L_simple + 0.001 L_vlb; in code, one random term × T/1000",
+            "released code, gaussian_diffusion",
+        ),
+        Fact(
+            "weight of that term: (T / 1000) of a sum of T terms",
+            0.001,
+            "arithmetic, T = 4000",
+            "checked",
+            lambda: (4000 / 1000) / 4000,
+        ),
+    ),
+    results=(
+        Fact(
+            "forward passes saved by learned variances",
+            "an order of magnitude, with a negligible difference in quality",
+            "abstract",
+        ),
+    ),
+)
 
 # %% ../../nbs/papers/facts.ipynb #c033
 ADM_PAPER = Paper(
-    "adm", "Diffusion Models Beat GANs on Image Synthesis", "Dhariwal, Nichol", 2021, "arXiv:2105.05233",
-    "A better U-Net, found by ablation; and a dial. A classifier trained on noised pictures pushes each step towards its class: more push, better pictures, less variety.",
-    size=tuple(Fact(f"parameters, {name}", exact, f"Table {13 if 'upsampler' in name else 11}: {millions}M; exact by formula", "checked", lambda name=name: adm_parameters(name))
-               for name, (millions, exact, _) in ADM.items()),
-    data=(Fact("data sets", "ImageNet 64, 128, 256, 512; LSUN bedroom, horse, cat", "Tables 5, 11"),
-          Fact("classifier's data", "noised like the diffusion model's, random crops", "Table 12, section 4")),
-    tricks=(Fact("the U-Net", "attention at 32, 16, 8; 64 channels a head; BigGAN up/down blocks; AdaGN", "section 3"),
-            Fact("FID, AdaGN / addition and GroupNorm", "13.06 / 15.08", "Table 3"),
-            Fact("FID, 1 head; change with 64 channels a head", "14.08; −1.03", "Table 2"),
-            Fact("guided mean", "μ + s Σ ∇ log p(y given x_t)", "Algorithm 1"),
-            Fact("guided noise, for DDIM", "ε̂ = ε − s √(1 − ᾱ_t) ∇ log p(y given x_t)", "Algorithm 2"),
-            Fact("scales, 250 steps, 64 / 128 / 256 / 512", "1.0 / 0.5 / 1.0 / 4.0", "released code, README"),
-            Fact("ImageNet 256 FID, unconditional: none / s = 1 / s = 10", "26.21 / 33.03 / 12.00", "Table 4"),
-            Fact("ImageNet 256 FID, conditional: none / s = 1 / s = 10", "10.94 / 4.59 / 9.11", "Table 4")),
-    results=(Fact("FID ImageNet 64", 2.07, "Table 5"),
-             Fact("FID ImageNet 128: plain, guided", "5.91, 2.97", "Table 5"),
-             Fact("FID ImageNet 256: plain, guided, guided and upsampled", "10.94, 4.59, 3.94", "Table 5"),
-             Fact("FID ImageNet 512: plain, guided, guided and upsampled", "23.24, 7.72, 3.85", "Table 5"),
-             Fact("FID LSUN bedroom / horse / cat", "1.90 / 2.57 / 5.57", "Table 5")))
+    "adm",
+    "Diffusion Models Beat GANs on Image Synthesis",
+    "Dhariwal, Nichol",
+    2021,
+    "arXiv:2105.05233",
+    "A better U-Net, found by ablation; and a dial. A classifier trained on noised pictures"
+    " pushes each step towards its class: more push, better pictures, less variety.",
+    size=tuple(
+        Fact(
+            f"parameters, {name}",
+            exact,
+            f"Table {13 if 'upsampler' in name else 11}: {millions}M; exact by formula",
+            "checked",
+            lambda name=name: adm_parameters(name),
+        )
+        for name, (millions, exact, _) in ADM.items()
+    ),
+    data=(
+        Fact(
+            "data sets", "ImageNet 64, 128, 256, 512; LSUN bedroom, horse, cat", "Tables 5, 11"
+        ),
+        Fact(
+            "classifier's data",
+            "noised like the diffusion model's, random crops",
+            "Table 12, section 4",
+        ),
+    ),
+    tricks=(
+        Fact(
+            "the U-Net",
+            "attention at 32, 16, 8; 64 channels a head; BigGAN up/down blocks; AdaGN",
+            "section 3",
+        ),
+        Fact("FID, AdaGN / addition and GroupNorm", "13.06 / 15.08", "Table 3"),
+        Fact("FID, 1 head; change with 64 channels a head", "14.08; −1.03", "Table 2"),
+        Fact("guided mean", "μ + s Σ ∇ log p(y given x_t)", "Algorithm 1"),
+        Fact(
+            "guided noise, for DDIM",
+            "ε̂ = ε − s √(1 − ᾱ_t) ∇ log p(y given x_t)",
+            "Algorithm 2",
+        ),
+        Fact(
+            "scales, 250 steps, 64 / 128 / 256 / 512",
+            "1.0 / 0.5 / 1.0 / 4.0",
+            "released code, README",
+        ),
+        Fact(
+            "ImageNet 256 FID, unconditional: none / s = 1 / s = 10",
+            "26.21 / 33.03 / 12.00",
+            "Table 4",
+        ),
+        Fact(
+            "ImageNet 256 FID, conditional: none / s = 1 / s = 10",
+            "10.94 / 4.59 / 9.11",
+            "Table 4",
+        ),
+    ),
+    results=(
+        Fact("FID ImageNet 64", 2.07, "Table 5"),
+        Fact("FID ImageNet 128: plain, guided", "5.91, 2.97", "Table 5"),
+        Fact(
+            "FID ImageNet 256: plain, guided, guided and upsampled",
+            "10.94, 4.59, 3.94",
+            "Table 5",
+        ),
+        Fact(
+            "FID ImageNet 512: plain, guided, guided and upsampled",
+            "23.24, 7.72, 3.85",
+            "Table 5",
+        ),
+        Fact("FID LSUN bedroom / horse / cat", "1.90 / 2.57 / 5.57", "Table 5"),
+    ),
+)
 
 # %% ../../nbs/papers/facts.ipynb #c035
 def _two_forms_differ(s_of_w):
-    values = [(0.3, -1.2, 0.0), (0.5, 2.0, 1.0), (-0.7, 0.4, 4.0)]               # eps_u, eps_c, w
+    values = [(0.3, -1.2, 0.0), (0.5, 2.0, 1.0), (-0.7, 0.4, 4.0)]  # eps_u, eps_c, w
     return max(abs((1 + w) * c - w * u - (u + s_of_w(w) * (c - u))) for u, c, w in values)
 
+
 def _log_snr(u, lo=-20.0, hi=20.0):
-    b = math.atan(math.exp(-hi / 2)); a = math.atan(math.exp(-lo / 2)) - b
+    b = math.atan(math.exp(-hi / 2))
+    a = math.atan(math.exp(-lo / 2)) - b
     return -2 * math.log(math.tan(a * u + b))
+
 
 LATER = ", as transcribed by a later source"
 
 CFG = Paper(
-    "cfg", "Classifier-Free Diffusion Guidance", "Ho, Salimans", 2022, "arXiv:2207.12598",
-    "No classifier is needed: train one network with and without its condition, by dropping the condition now and then. The difference of its two answers points "
-    "towards the condition; go further along it than the network asks.",
-    size=(Fact("network and hyper-parameters", "those of ADM", "section 4" + LATER), Fact("training steps, ImageNet 64 / 128", "400k / 2.7M", "section 4" + LATER)),
+    "cfg",
+    "Classifier-Free Diffusion Guidance",
+    "Ho, Salimans",
+    2022,
+    "arXiv:2207.12598",
+    "No classifier is needed: train one network with and without its condition, by dropping the"
+    " condition now and then. The difference of its two answers points towards the condition;"
+    " go further along it than the network asks.",
+    size=(
+        Fact("network and hyper-parameters", "those of ADM", "section 4" + LATER),
+        Fact("training steps, ImageNet 64 / 128", "400k / 2.7M", "section 4" + LATER),
+    ),
     data=(Fact("data sets", "ImageNet 64 and 128, by class", "section 4" + LATER),),
-    tricks=(Fact("guided noise", "(1 + w) ε(x, c) − w ε(x)", "eq. 6" + LATER),
-            Fact("the same with s = w + 1", "ε_u + s (ε_c − ε_u)", "GLIDE's form"),
-            Fact("… and they agree", True, "arithmetic", "checked", lambda: _two_forms_differ(lambda w: w + 1) < 1e-12),
-            Fact("share of conditions dropped", "0.1 and 0.2 about equal, 0.5 worse", "section 4" + LATER),
-            Fact("log-SNR λ = −2 log tan(a u + b): range", "[−20, 20]", "section 2" + LATER, "checked", lambda: f"[{_log_snr(1.0):.0f}, {_log_snr(0.0):.0f}]".replace("-", "−"))),
-    results=(Fact("ImageNet 64 FID, w = 0 / 0.1 / 0.3 / 1 / 4", "1.80 / 1.55 / 3.03 / 12.6 / 26.22", "Table 1" + LATER),
-             Fact("ImageNet 64 Inception score, same w", "53.71 / 66.11 / 92.8 / 170.1 / 260.2", "Table 1" + LATER),
-             Fact("ImageNet 128 FID, T = 256, w = 0 / 0.3 / 0.4 / 4", "7.27 / 2.43 / 2.49 / 21.53", "Table 2" + LATER),
-             Fact("ImageNet 128 Inception score, same w", "82.45 / 158.47 / 183.41 / 421.03", "Table 2" + LATER)))
+    tricks=(
+        Fact("guided noise", "(1 + w) ε(x, c) − w ε(x)", "eq. 6" + LATER),
+        Fact("the same with s = w + 1", "ε_u + s (ε_c − ε_u)", "GLIDE's form"),
+        Fact(
+            "… and they agree",
+            True,
+            "arithmetic",
+            "checked",
+            lambda: _two_forms_differ(lambda w: w + 1) < 1e-12,
+        ),
+        Fact(
+            "share of conditions dropped",
+            "0.1 and 0.2 about equal, 0.5 worse",
+            "section 4" + LATER,
+        ),
+        Fact(
+            "log-SNR λ = −2 log tan(a u + b): range",
+            "[−20, 20]",
+            "section 2" + LATER,
+            "checked",
+            lambda: f"[{_log_snr(1.0):.0f}, {_log_snr(0.0):.0f}]".replace("-", "−"),
+        ),
+    ),
+    results=(
+        Fact(
+            "ImageNet 64 FID, w = 0 / 0.1 / 0.3 / 1 / 4",
+            "1.80 / 1.55 / 3.03 / 12.6 / 26.22",
+            "Table 1" + LATER,
+        ),
+        Fact(
+            "ImageNet 64 Inception score, same w",
+            "53.71 / 66.11 / 92.8 / 170.1 / 260.2",
+            "Table 1" + LATER,
+        ),
+        Fact(
+            "ImageNet 128 FID, T = 256, w = 0 / 0.3 / 0.4 / 4",
+            "7.27 / 2.43 / 2.49 / 21.53",
+            "Table 2" + LATER,
+        ),
+        Fact(
+            "ImageNet 128 Inception score, same w",
+            "82.45 / 158.47 / 183.41 / 421.03",
+            "Table 2" + LATER,
+        ),
+    ),
+)

@@ -14,44 +14,116 @@ from .files import rename
 
 # %% ../../nbs/published/clip.ipynb #c004
 def block_names(ours: str, theirs: str, parts: dict[str, str]) -> list[tuple[str, str]]:
-    """Lines of a rename table for the blocks of one tower: their names of a block's parts -> ours."""
-    return [(rf"{theirs}\.(\d+)\.{part}", rf"{ours}.tower.blocks.\1.{own}") for part, own in parts.items()]
+    """Lines of a rename table for the blocks of one tower: their names of a block's parts ->
+    ours.
+    """
+    return [
+        (rf"{theirs}\.(\d+)\.{part}", rf"{ours}.tower.blocks.\1.{own}")
+        for part, own in parts.items()
+    ]
 
-TRANSFORMERS = [("logit_scale", "logit_scale"), ("visual_projection.weight", "image.project.weight"), ("text_projection.weight", "text.project.weight"),
-                ("vision_model.embeddings.class_embedding", "image.first"), ("vision_model.embeddings.patch_embedding.weight", "image.patches.weight"),
-                ("vision_model.embeddings.position_embedding.weight", "image.places"), ("text_model.embeddings.token_embedding.weight", "text.words.weight"),
-                ("text_model.embeddings.position_embedding.weight", "text.places"), (r"vision_model\.pre_layrnorm\.(\w+)", r"image.norm_before.\1"),
-                (r"vision_model\.post_layernorm\.(\w+)", r"image.tower.norm.\1"), (r"text_model\.final_layer_norm\.(\w+)", r"text.tower.norm.\1")]
-OPEN_CLIP = [("logit_scale", "logit_scale"), ("visual.proj", "image.project.weight", torch.t), ("text_projection", "text.project.weight", torch.t),
-             ("visual.class_embedding", "image.first"), ("visual.conv1.weight", "image.patches.weight"), ("visual.positional_embedding", "image.places"),
-             ("token_embedding.weight", "text.words.weight"), ("positional_embedding", "text.places"), (r"visual\.ln_pre\.(\w+)", r"image.norm_before.\1"),
-             (r"visual\.ln_post\.(\w+)", r"image.tower.norm.\1"), (r"ln_final\.(\w+)", r"text.tower.norm.\1")]
+
+TRANSFORMERS = [
+    ("logit_scale", "logit_scale"),
+    ("visual_projection.weight", "image.project.weight"),
+    ("text_projection.weight", "text.project.weight"),
+    ("vision_model.embeddings.class_embedding", "image.first"),
+    ("vision_model.embeddings.patch_embedding.weight", "image.patches.weight"),
+    ("vision_model.embeddings.position_embedding.weight", "image.places"),
+    ("text_model.embeddings.token_embedding.weight", "text.words.weight"),
+    ("text_model.embeddings.position_embedding.weight", "text.places"),
+    (r"vision_model\.pre_layrnorm\.(\w+)", r"image.norm_before.\1"),
+    (r"vision_model\.post_layernorm\.(\w+)", r"image.tower.norm.\1"),
+    (r"text_model\.final_layer_norm\.(\w+)", r"text.tower.norm.\1"),
+]
+OPEN_CLIP = [
+    ("logit_scale", "logit_scale"),
+    ("visual.proj", "image.project.weight", torch.t),
+    ("text_projection", "text.project.weight", torch.t),
+    ("visual.class_embedding", "image.first"),
+    ("visual.conv1.weight", "image.patches.weight"),
+    ("visual.positional_embedding", "image.places"),
+    ("token_embedding.weight", "text.words.weight"),
+    ("positional_embedding", "text.places"),
+    (r"visual\.ln_pre\.(\w+)", r"image.norm_before.\1"),
+    (r"visual\.ln_post\.(\w+)", r"image.tower.norm.\1"),
+    (r"ln_final\.(\w+)", r"text.tower.norm.\1"),
+]
 for ours, hf, oc in (("image", r"vision_model", r"visual\."), ("text", r"text_model", "")):
-    TRANSFORMERS += block_names(ours, rf"{hf}\.encoder\.layers", {
-        r"self_attn\.([qkv])_proj\.(\w+)": r"attend.\2.\3", r"self_attn\.out_proj\.(\w+)": r"attend.out.\2",
-        r"layer_norm([12])\.(\w+)": r"norm\2.\3", r"mlp\.fc1\.(\w+)": r"mlp.widen.\2", r"mlp\.fc2\.(\w+)": r"mlp.narrow.\2"})
-    OPEN_CLIP += block_names(ours, rf"{oc}transformer\.resblocks", {
-        r"attn\.in_proj_(\w+)": r"attend.qkv.\2", r"attn\.out_proj\.(\w+)": r"attend.out.\2",
-        r"ln_([12])\.(\w+)": r"norm\2.\3", r"mlp\.c_fc\.(\w+)": r"mlp.widen.\2", r"mlp\.c_proj\.(\w+)": r"mlp.narrow.\2"})
+    TRANSFORMERS += block_names(
+        ours,
+        rf"{hf}\.encoder\.layers",
+        {
+            r"self_attn\.([qkv])_proj\.(\w+)": r"attend.\2.\3",
+            r"self_attn\.out_proj\.(\w+)": r"attend.out.\2",
+            r"layer_norm([12])\.(\w+)": r"norm\2.\3",
+            r"mlp\.fc1\.(\w+)": r"mlp.widen.\2",
+            r"mlp\.fc2\.(\w+)": r"mlp.narrow.\2",
+        },
+    )
+    OPEN_CLIP += block_names(
+        ours,
+        rf"{oc}transformer\.resblocks",
+        {
+            r"attn\.in_proj_(\w+)": r"attend.qkv.\2",
+            r"attn\.out_proj\.(\w+)": r"attend.out.\2",
+            r"ln_([12])\.(\w+)": r"norm\2.\3",
+            r"mlp\.c_fc\.(\w+)": r"mlp.widen.\2",
+            r"mlp\.c_proj\.(\w+)": r"mlp.narrow.\2",
+        },
+    )
 
 # %% ../../nbs/published/clip.ipynb #c006
 def published_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A CLIP state dict of transformers or of open_clip (and OpenAI), under our names. Refuses names it does not know (ValueError)."""
-    theirs = TRANSFORMERS if any(k.startswith(("vision_model.", "text_model.")) for k in state) else OPEN_CLIP
+    """A CLIP state dict of transformers or of open_clip (and OpenAI), under our names.
+
+    Refuses names it does not know (ValueError).
+    """
+    theirs = (
+        TRANSFORMERS
+        if any(k.startswith(("vision_model.", "text_model.")) for k in state)
+        else OPEN_CLIP
+    )
     state = rename(state, theirs, ignore=(r".*position_ids", "attn_mask"))
-    for name in [k for k in state if ".attend.q." in k]:                       # three matrices there, one here
+    for name in [k for k in state if ".attend.q." in k]:  # three matrices there, one here
         three = [name.replace(".attend.q.", f".attend.{part}.") for part in "qkv"]
-        if missing := [k for k in three if k not in state]: raise ValueError(f"the checkpoint does not fit CLIP: missing {missing[0]}")
-        state[name.replace(".attend.q.", ".attend.qkv.")] = torch.cat([state.pop(k) for k in three])
+        if missing := [k for k in three if k not in state]:
+            raise ValueError(f"the checkpoint does not fit CLIP: missing {missing[0]}")
+        state[name.replace(".attend.q.", ".attend.qkv.")] = torch.cat(
+            [state.pop(k) for k in three]
+        )
     return state
 
 # %% ../../nbs/published/clip.ipynb #c010
-def clip_config(patch: int, width: int, depth: int, embed: int, text_width: int, activation: str = "quick_gelu") -> dict:
-    """The constructor's arguments of a published CLIP with a ViT (Radford 2021, Table 20; 49,408 words and 77 places as released)."""
-    return dict(tokenizer=None, start=49406, end=49407, length=77, image_size=224, embed=embed, activation=activation,
-                vision=dict(patch=patch, dim=width, depth=depth, heads=width // 64), text=dict(dim=text_width, depth=12, heads=text_width // 64),
-                mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711))
+def clip_config(
+    patch: int,
+    width: int,
+    depth: int,
+    embed: int,
+    text_width: int,
+    activation: str = "quick_gelu",
+) -> dict:
+    """The constructor's arguments of a published CLIP with a ViT (Radford 2021, Table 20;
+    49,408 words and 77 places as released).
+    """
+    return dict(
+        tokenizer=None,
+        start=49406,
+        end=49407,
+        length=77,
+        image_size=224,
+        embed=embed,
+        activation=activation,
+        vision=dict(patch=patch, dim=width, depth=depth, heads=width // 64),
+        text=dict(dim=text_width, depth=12, heads=text_width // 64),
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
+    )
 
-PUBLISHED = {"openai/clip-vit-base-patch32": clip_config(32, 768, 12, 512, 512), "openai/clip-vit-base-patch16": clip_config(16, 768, 12, 512, 512),
-             "openai/clip-vit-large-patch14": clip_config(14, 1024, 24, 768, 768),
-             "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": clip_config(32, 768, 12, 512, 512, "gelu")}
+
+PUBLISHED = {
+    "openai/clip-vit-base-patch32": clip_config(32, 768, 12, 512, 512),
+    "openai/clip-vit-base-patch16": clip_config(16, 768, 12, 512, 512),
+    "openai/clip-vit-large-patch14": clip_config(14, 1024, 24, 768, 768),
+    "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": clip_config(32, 768, 12, 512, 512, "gelu"),
+}

@@ -19,150 +19,269 @@ from torch import Tensor
 
 # %% ../../nbs/published/files.ipynb #c004
 def digest(path: Path, kind: str = "sha256") -> str:
-    """A file's "sha256", or with kind "git" the name that git gives to its content (SHA-1 of a header and the bytes), in hexadecimal."""
-    found = hashlib.sha1(b"blob %d\0" % path.stat().st_size) if kind == "git" else hashlib.sha256()
+    """A file's "sha256", or with kind "git" the name that git gives to its content (SHA-1 of a
+    header and the bytes), in hexadecimal.
+    """
+    found = (
+        hashlib.sha1(b"blob %d\0" % path.stat().st_size) if kind == "git" else hashlib.sha256()
+    )
     with open(path, "rb") as f:
-        while block := f.read(1 << 20): found.update(block)
+        while block := f.read(1 << 20):
+            found.update(block)
     return found.hexdigest()
 
 
 def stated_digest(repo_id: str, filename: str, revision: str = "main") -> tuple[str, str]:
-    """What the Hub's metadata says of a file: ("sha256", digest) for a large one, ("git", name) for a small one. Needs a network."""
+    """What the Hub's metadata says of a file: ("sha256", digest) for a large one, ("git", name)
+    for a small one. Needs a network.
+    """
     from huggingface_hub import HfApi
-    info, = HfApi().get_paths_info(repo_id, [filename], revision=revision)
+
+    (info,) = HfApi().get_paths_info(repo_id, [filename], revision=revision)
     return ("sha256", info.lfs.sha256) if info.lfs else ("git", info.blob_id)
 
 
-def fetch(repo_id: str, filename: str, revision: str = "main", sha256: str | None = None) -> Path:
-    """A file of a repository on the Hugging Face Hub, from its cache where it lies there, with its digest checked. Returns its path.
+def fetch(
+    repo_id: str, filename: str, revision: str = "main", sha256: str | None = None
+) -> Path:
+    """A file of a repository on the Hugging Face Hub, from its cache where it lies there, with
+    its digest checked. Returns its path.
 
-    sha256: what the file's digest must be; without it the Hub is asked. Raises ValueError where there is no network, no such file, or another
-    digest; a file with another digest is deleted, so that the next try begins anew.
+    sha256: what the file's digest must be; without it the Hub is asked. Raises ValueError where
+    there is no network, no such file, or another digest; a file with another digest is deleted,
+    so that the next try begins anew.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
+
     try:
         path = Path(hf_hub_download(repo_id, filename, revision=revision))
-        kind, wanted = ("sha256", sha256.lower()) if sha256 else stated_digest(repo_id, filename, revision)
+        kind, wanted = (
+            ("sha256", sha256.lower()) if sha256 else stated_digest(repo_id, filename, revision)
+        )
     except (OSError, ValueError, EntryNotFoundError) as e:
-        raise ValueError(f"cannot fetch {filename} of {repo_id} ({type(e).__name__}: {(str(e).strip() or '-').splitlines()[0][:160]}); "
-                         "check the name and the network, and that HF_HUB_OFFLINE is not set") from None
+        raise ValueError(
+            f"cannot fetch {filename} of {repo_id} ({type(e).__name__}:"
+            f" {(str(e).strip() or '-').splitlines()[0][:160]}); check the name and the"
+            " network, and that HF_HUB_OFFLINE is not set"
+        ) from None
     found = digest(path, kind)
-    if found == wanted: return path
-    for place in {path.resolve(), path}: place.unlink(missing_ok=True)        # in the cache a name is a link to the content
-    raise ValueError(f"{filename} of {repo_id} has {kind} {found[:12]}..., not {wanted[:12]}...; the download was damaged or the file replaced. It was deleted: fetch it again")
+    if found == wanted:
+        return path
+    for place in {path.resolve(), path}:
+        place.unlink(missing_ok=True)  # in the cache a name is a link to the content
+    raise ValueError(
+        f"{filename} of {repo_id} has {kind} {found[:12]}..., not {wanted[:12]}...; the"
+        " download was damaged or the file replaced. It was deleted: fetch it again"
+    )
 
 # %% ../../nbs/published/files.ipynb #c014
 def read_published(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a safetensors file or a PyTorch checkpoint, on the CPU, as stored; a checkpoint's own "state_dict" is unpacked.
+    """The state dict in a safetensors file or a PyTorch checkpoint, on the CPU, as stored; a
+    checkpoint's own "state_dict" is unpacked.
 
     Raises ValueError for files that are neither, are damaged, or hold more than tensors.
     """
     path, damaged = Path(path), "is damaged, or needs code to be read"
-    if not path.is_file(): raise ValueError(f"no weights at {path}; fetch them first")
+    if not path.is_file():
+        raise ValueError(f"no weights at {path}; fetch them first")
     if path.suffix == ".safetensors":
         from t2i_course.storage import load_tensors
+
         return load_tensors(path)[0]
-    try: state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e: raise ValueError(f"{path} {damaged} ({type(e).__name__}); fetch it again, or take a safetensors version of it") from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict): state = state["state_dict"]
-    if not isinstance(state, dict): raise ValueError(f"{path} holds a {type(state).__name__}, not named tensors; is it the right file?")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:
+        raise ValueError(
+            f"{path} {damaged} ({type(e).__name__}); fetch it again, or take a safetensors"
+            " version of it"
+        ) from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"{path} holds a {type(state).__name__}, not named tensors; is it the right file?"
+        )
     strange = [str(k) for k, v in state.items() if not isinstance(v, Tensor)]
-    if strange: raise ValueError(f"{path} holds more than tensors: {', '.join(strange[:4])}; is it the right file?")
+    if strange:
+        raise ValueError(
+            f"{path} holds more than tensors: {', '.join(strange[:4])}; is it the right file?"
+        )
     return {k: v.detach() for k, v in state.items()}
 
 # %% ../../nbs/published/files.ipynb #c018
 class StandIn:
-    """Takes the place of every class in a pickled module: takes any arguments, keeps the attributes, does nothing."""
-    dump_patches = False                              # torch looks for this in files that carry their class's source
-    def __new__(cls, *args, **kwargs): return object.__new__(cls)
-    def __init__(self, *args, **kwargs): pass
-    def __setstate__(self, state): self.__dict__.update(state if isinstance(state, dict) else {})
+    """Takes the place of every class in a pickled module: takes any arguments, keeps the
+    attributes, does nothing.
+    """
+
+    dump_patches = False  # torch looks for this in files that carry their class's source
+
+    def __new__(cls, *args, **kwargs):
+        return object.__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        self.__dict__.update(state if isinstance(state, dict) else {})
 
 
 def inert_pickle(packages: tuple[str, ...]) -> ModuleType:
-    """A replacement for the module `pickle` that runs no foreign code: classes of torch and of `packages` become StandIn, other names are refused."""
-    tensor = lambda storage, offset, size, stride, *rest: torch._utils._rebuild_tensor(storage, offset, size, stride)
-    known = {"collections.OrderedDict": OrderedDict, "builtins.set": set, "__builtin__.set": set, "torch._utils._rebuild_tensor": tensor,
-             "torch._utils._rebuild_tensor_v2": tensor, "torch._utils._rebuild_parameter": lambda data, *rest: data}
+    """A replacement for the module `pickle` that runs no foreign code: classes of torch and of
+    `packages` become StandIn, other names are refused.
+    """
+    tensor = lambda storage, offset, size, stride, *rest: torch._utils._rebuild_tensor(
+        storage, offset, size, stride
+    )
+    known = {
+        "collections.OrderedDict": OrderedDict,
+        "builtins.set": set,
+        "__builtin__.set": set,
+        "torch._utils._rebuild_tensor": tensor,
+        "torch._utils._rebuild_tensor_v2": tensor,
+        "torch._utils._rebuild_parameter": lambda data, *rest: data,
+    }
 
     class Unpickler(pickle.Unpickler):
         def find_class(self, module, name):
-            if (full := f"{module}.{name}") in known: return known[full]
-            if module.split(".")[0] in ("torch", *packages): return StandIn
+            if (full := f"{module}.{name}") in known:
+                return known[full]
+            if module.split(".")[0] in ("torch", *packages):
+                return StandIn
             raise ValueError(f"it asks for {full}, which is no part of a module")
 
     inert = ModuleType("inert_pickle")
-    inert.Unpickler, inert.load = Unpickler, lambda file, **options: Unpickler(file, **options).load()
+    inert.Unpickler, inert.load = (
+        Unpickler,
+        lambda file, **options: Unpickler(file, **options).load(),
+    )
     return inert
 
 
-def read_pickled_module(path: str | Path, packages: tuple[str, ...] = ("dall_e",)) -> dict[str, Tensor]:
-    """The state dict of a module written by `torch.save(module)`, without running any code from the file and without its package.
+def read_pickled_module(
+    path: str | Path, packages: tuple[str, ...] = ("dall_e",)
+) -> dict[str, Tensor]:
+    """The state dict of a module written by `torch.save(module)`, without running any code from
+    the file and without its package.
 
-    packages: top-level names of the packages that the module's classes come from, besides torch. Raises ValueError for a file that is damaged,
-    is no pickled module, or asks for anything else.
+    packages: top-level names of the packages that the module's classes come from, besides
+    torch. Raises ValueError for a file that is damaged, is no pickled module, or asks for
+    anything else.
     """
-    path, bad = Path(path), lambda why: ValueError(f"{path} is not a pickled module that can be read safely: {why}; fetch it again, and trust it only from where you know")
-    if not path.is_file(): raise ValueError(f"no weights at {path}; fetch them first")
-    if zipfile.is_zipfile(path) and any(n.endswith("constants.pkl") for n in zipfile.ZipFile(path).namelist()): raise bad("it is a TorchScript archive, which is a program")
-    if tarfile.is_tarfile(path): raise bad("it is a tar archive, which torch would unpack")
+    path, bad = Path(path), lambda why: ValueError(
+        f"{path} is not a pickled module that can be read safely: {why}; fetch it again, and"
+        " trust it only from where you know"
+    )
+    if not path.is_file():
+        raise ValueError(f"no weights at {path}; fetch them first")
+    if zipfile.is_zipfile(path) and any(
+        n.endswith("constants.pkl") for n in zipfile.ZipFile(path).namelist()
+    ):
+        raise bad("it is a TorchScript archive, which is a program")
+    if tarfile.is_tarfile(path):
+        raise bad("it is a tar archive, which torch would unpack")
     try:
         with open(path, "rb") as f, warnings.catch_warnings(action="ignore"):
-            root = torch.load(f, map_location="cpu", pickle_module=inert_pickle(packages), weights_only=False)
+            root = torch.load(
+                f, map_location="cpu", pickle_module=inert_pickle(packages), weights_only=False
+            )
         state = dict(tensors_of(root))
-    except Exception as e: raise bad((str(e).strip() or type(e).__name__).splitlines()[0][:160]) from None
-    if not state: raise bad("there are no tensors in it")
+    except Exception as e:
+        raise bad((str(e).strip() or type(e).__name__).splitlines()[0][:160]) from None
+    if not state:
+        raise bad("there are no tensors in it")
     return state
 
 
 def tensors_of(module: StandIn, prefix: str = ""):
-    """(name, tensor) of a stand-in and all below it, named as `state_dict` would name them; buffers that are not saved are left out."""
+    """(name, tensor) of a stand-in and all below it, named as `state_dict` would name them;
+    buffers that are not saved are left out.
+    """
     own = module.__dict__ if isinstance(module, StandIn) else {}
-    if not own.keys() >= {"_parameters", "_buffers", "_modules"}: raise ValueError(f"{prefix.rstrip('.') or 'the whole of it'} is not a module")
-    kept = own["_parameters"] | {k: v for k, v in own["_buffers"].items() if k not in own.get("_non_persistent_buffers_set", ())}
+    if not own.keys() >= {"_parameters", "_buffers", "_modules"}:
+        raise ValueError(f"{prefix.rstrip('.') or 'the whole of it'} is not a module")
+    kept = own["_parameters"] | {
+        k: v
+        for k, v in own["_buffers"].items()
+        if k not in own.get("_non_persistent_buffers_set", ())
+    }
     for name, value in kept.items():
-        if value is not None and type(value) is not Tensor: raise ValueError(f"{prefix}{name} is a {type(value).__name__}, not a tensor")
-        if value is not None: yield prefix + name, value.detach()
+        if value is not None and type(value) is not Tensor:
+            raise ValueError(f"{prefix}{name} is a {type(value).__name__}, not a tensor")
+        if value is not None:
+            yield prefix + name, value.detach()
     for name, child in own["_modules"].items():
-        if child is not None: yield from tensors_of(child, f"{prefix}{name}.")
+        if child is not None:
+            yield from tensors_of(child, f"{prefix}{name}.")
 
 # %% ../../nbs/published/files.ipynb #c028
-def rename(state: dict[str, Tensor], table: list[tuple], ignore: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def rename(
+    state: dict[str, Tensor], table: list[tuple], ignore: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
     """A state dict under new names.
 
-    table: lines (name, new name) or (pattern, replacement), the pattern a regular expression for the whole name; an exact name goes before
-    patterns. A third entry, a function tensor -> tensor, changes the value (a transpose, say). ignore: patterns of tensors to leave out.
-    Raises ValueError naming tensors that no line or several lines name, and new names that are given twice.
+    table: lines (name, new name) or (pattern, replacement), the pattern a regular expression
+    for the whole name; an exact name goes before patterns. A third entry, a function tensor ->
+    tensor, changes the value (a transpose, say). ignore: patterns of tensors to leave out.
+    Raises ValueError naming tensors that no line or several lines name, and new names that are
+    given twice.
     """
     renamed, problems = {}, []
     for key, value in state.items():
-        lines = [line for line in table if line[0] == key] or [line for line in table if re.fullmatch(line[0], key)]
+        lines = [line for line in table if line[0] == key] or [
+            line for line in table if re.fullmatch(line[0], key)
+        ]
         ignored = any(re.fullmatch(pattern, key) for pattern in ignore)
         if len(lines) + ignored != 1:
-            problems.append(f"{key} is {'both named and ignored' if ignored else 'named by several lines' if lines else 'named by no line'}")
+            problems.append(
+                f"{key} is"
+                f" {'both named and ignored' if ignored else 'named by several lines' if lines else 'named by no line'}"
+            )
             continue
-        if ignored: continue
+        if ignored:
+            continue
         pattern, replacement, *change = lines[0]
         new = replacement if pattern == key else re.fullmatch(pattern, key).expand(replacement)
-        if new in renamed: problems.append(f"{key} and another both become {new}")
+        if new in renamed:
+            problems.append(f"{key} and another both become {new}")
         renamed[new] = change[0](value) if change else value
-    if problems: raise ValueError(f"the table does not fit: {'; '.join(problems[:4])}" + (f" and {len(problems) - 4} more" if len(problems) > 4 else ""))
+    if problems:
+        raise ValueError(
+            f"the table does not fit: {'; '.join(problems[:4])}"
+            + (f" and {len(problems) - 4} more" if len(problems) > 4 else "")
+        )
     return renamed
 
 # %% ../../nbs/published/files.ipynb #c036
-REFERENCES = {"open_clip": "open_clip_torch", "dall_e": "DALL-E", "min_dalle": "min-dalle", "glide_text2im": "imagen-hub", "guided_diffusion": "guided-diffusion-sdk",
-              "ldm": "stable-diffusion-sdkit", "taming": "taming-transformers-rom1504", "deepfloyd_if": "deepfloyd-if", "diffusers": "diffusers", "transformers": "transformers"}
-DECLARED = []                                      # libraries of operators; torch forgets an operator when its library goes
+REFERENCES = {
+    "open_clip": "open_clip_torch",
+    "dall_e": "DALL-E",
+    "min_dalle": "min-dalle",
+    "glide_text2im": "imagen-hub",
+    "guided_diffusion": "guided-diffusion-sdk",
+    "ldm": "stable-diffusion-sdkit",
+    "taming": "taming-transformers-rom1504",
+    "deepfloyd_if": "deepfloyd-if",
+    "diffusers": "diffusers",
+    "transformers": "transformers",
+}
+DECLARED = []  # libraries of operators; torch forgets an operator when its library goes
 
 
 class MissingReference(ImportError):
-    """A reference implementation is not installed. A notebook of nbs/parity that raises it is reported as skipped, with this reason."""
+    """A reference implementation is not installed.
+
+    A notebook of nbs/parity that raises it is reported as skipped, with this reason.
+    """
 
 
 def declare_nms():
-    """Declare torchvision's operators where its compiled part does not fit this torch, so that it can be imported. They cannot be called."""
-    if DECLARED or hasattr(torch.ops.torchvision, "nms"): return
+    """Declare torchvision's operators where its compiled part does not fit this torch, so that
+    it can be imported. They cannot be called.
+    """
+    if DECLARED or hasattr(torch.ops.torchvision, "nms"):
+        return
     library = torch.library.Library("torchvision", "FRAGMENT")
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -170,14 +289,29 @@ def declare_nms():
 
 
 def reference(module: str) -> ModuleType:
-    """Import a module of a reference implementation: reference("dall_e"), reference("glide_text2im.unet"). Raises MissingReference with what to do."""
+    """Import a module of a reference implementation: reference("dall_e"),
+    reference("glide_text2im.unet"). Raises MissingReference with what to do.
+    """
     top = module.split(".")[0]
-    if top not in REFERENCES: raise ValueError(f"{top!r} is no reference implementation of the course; there are {', '.join(REFERENCES)}")
+    if top not in REFERENCES:
+        raise ValueError(
+            f"{top!r} is no reference implementation of the course; there are"
+            f" {', '.join(REFERENCES)}"
+        )
     if top == "glide_text2im" and (hub := find_spec("imagen_hub")):
         place = str(Path(hub.submodule_search_locations[0]) / "pipelines" / "glide")
-        if place not in sys.path: sys.path.append(place)
-    if top in ("open_clip", "transformers", "diffusers") and find_spec("torchvision"):      # which these import; one built for another PyTorch fails
-        try: import torchvision
-        except RuntimeError: declare_nms()
-    if find_spec(top) is None: raise MissingReference(f"{REFERENCES[top]} is not installed; make test installs it, or: sh scripts/setup.sh .venv parity")
+        if place not in sys.path:
+            sys.path.append(place)
+    if top in ("open_clip", "transformers", "diffusers") and find_spec(
+        "torchvision"
+    ):  # which these import; one built for another PyTorch fails
+        try:
+            import torchvision
+        except RuntimeError:
+            declare_nms()
+    if find_spec(top) is None:
+        raise MissingReference(
+            f"{REFERENCES[top]} is not installed; make test installs it, or: sh"
+            " scripts/setup.sh .venv parity"
+        )
     return importlib.import_module(module)

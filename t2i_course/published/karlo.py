@@ -20,33 +20,59 @@ from ..networks.unet import Skip
 
 # %% ../../nbs/published/karlo.ipynb #c006
 def stacked(state: dict[str, Tensor], parts: tuple[str, ...], whole: str) -> dict[str, Tensor]:
-    """A copy of a state dict in which tensors named `parts[0]`, `parts[1]`, ... between the same words are one, `whole`, their rows below each other.
+    """A copy of a state dict in which tensors named `parts[0]`, `parts[1]`, ... between the
+    same words are one, `whole`, their rows below each other.
 
-    stacked({"a.q.weight": q, "a.k.weight": k}, ("q", "k"), "qk") -> {"a.qk.weight": cat([q, k])}. Raises ValueError where one of the parts is missing.
+    stacked({"a.q.weight": q, "a.k.weight": k}, ("q", "k"), "qk") -> {"a.qk.weight": cat([q,
+    k])}. Raises ValueError where one of the parts is missing.
     """
     state, name_of = dict(state), lambda key, part: key.replace(f".{parts[0]}.", f".{part}.")
     for key in [k for k in state if f".{parts[0]}." in k]:
-        if missing := [name_of(key, p) for p in parts if name_of(key, p) not in state]: raise ValueError(f"the checkpoint does not fit: missing {missing[0]}")
+        if missing := [name_of(key, p) for p in parts if name_of(key, p) not in state]:
+            raise ValueError(f"the checkpoint does not fit: missing {missing[0]}")
         state[name_of(key, whole)] = torch.cat([state.pop(name_of(key, p)) for p in parts])
     return state
 
 # %% ../../nbs/published/karlo.ipynb #c010
 def unet_table(net: ADMUNet) -> list[tuple]:
-    """Lines for `published.files.rename` from diffusers' U-Nets with ADM's blocks (UNet2DModel, and UNet2DConditionModel with "SimpleCrossAttn") to the names of `net`.
+    """Lines for `published.files.rename` from diffusers' U-Nets with ADM's blocks (UNet2DModel,
+    and UNet2DConditionModel with "SimpleCrossAttn") to the names of `net`.
 
     Their three projections of each attention are to be stacked before: see `unet_names`.
     """
     lines = []
-    def layer(theirs, ours): lines.append((re.escape(theirs) + r"\.(weight|bias)", ours + r".\1"))
-    def block(theirs, ours, module):
-        for a, b in (("norm1", "norm1"), ("conv1", "conv1"), ("time_emb_proj", "scale_shift"), ("norm2", "norm2"), ("conv2", "conv2")): layer(f"{theirs}.{a}", f"{ours}.{b}")
-        if isinstance(module.shortcut, nn.Conv2d): layer(f"{theirs}.conv_shortcut", f"{ours}.shortcut")
-    def attend(theirs, ours, module):
-        if isinstance(module, Skip): return
-        names = [("group_norm", "norm"), ("to_qkv", "qkv"), ("to_out.0", "out")] + ([("add_kv", "words")] if module.words is not None else [])
-        for a, b in names: layer(f"{theirs}.{a}", f"{ours}.{b}")
 
-    for theirs, ours in (("time_embedding.linear_1", "time.0"), ("time_embedding.linear_2", "time.2"), ("conv_in", "first"), ("conv_norm_out", "norm"), ("conv_out", "last")):
+    def layer(theirs, ours):
+        lines.append((re.escape(theirs) + r"\.(weight|bias)", ours + r".\1"))
+
+    def block(theirs, ours, module):
+        for a, b in (
+            ("norm1", "norm1"),
+            ("conv1", "conv1"),
+            ("time_emb_proj", "scale_shift"),
+            ("norm2", "norm2"),
+            ("conv2", "conv2"),
+        ):
+            layer(f"{theirs}.{a}", f"{ours}.{b}")
+        if isinstance(module.shortcut, nn.Conv2d):
+            layer(f"{theirs}.conv_shortcut", f"{ours}.shortcut")
+
+    def attend(theirs, ours, module):
+        if isinstance(module, Skip):
+            return
+        names = [("group_norm", "norm"), ("to_qkv", "qkv"), ("to_out.0", "out")] + (
+            [("add_kv", "words")] if module.words is not None else []
+        )
+        for a, b in names:
+            layer(f"{theirs}.{a}", f"{ours}.{b}")
+
+    for theirs, ours in (
+        ("time_embedding.linear_1", "time.0"),
+        ("time_embedding.linear_2", "time.2"),
+        ("conv_in", "first"),
+        ("conv_norm_out", "norm"),
+        ("conv_out", "last"),
+    ):
         layer(theirs, ours)
     level = place = 0
     for i, (res, attention) in enumerate(net.down):
@@ -54,13 +80,18 @@ def unet_table(net: ADMUNet) -> list[tuple]:
             block(f"down_blocks.{level}.downsamplers.0", f"down.{i}.0", res)
             level, place = level + 1, 0
         else:
-            block(f"down_blocks.{level}.resnets.{place}", f"down.{i}.0", res), attend(f"down_blocks.{level}.attentions.{place}", f"down.{i}.1", attention)
+            block(f"down_blocks.{level}.resnets.{place}", f"down.{i}.0", res), attend(
+                f"down_blocks.{level}.attentions.{place}", f"down.{i}.1", attention
+            )
             place += 1
-    for k, theirs in ((0, "resnets.0"), (2, "resnets.1")): block(f"mid_block.{theirs}", f"middle.{k}", net.middle[k])
+    for k, theirs in ((0, "resnets.0"), (2, "resnets.1")):
+        block(f"mid_block.{theirs}", f"middle.{k}", net.middle[k])
     attend("mid_block.attentions.0", "middle.1", net.middle[1])
     level = place = 0
     for i, (res, attention, up) in enumerate(net.up):
-        block(f"up_blocks.{level}.resnets.{place}", f"up.{i}.0", res), attend(f"up_blocks.{level}.attentions.{place}", f"up.{i}.1", attention)
+        block(f"up_blocks.{level}.resnets.{place}", f"up.{i}.0", res), attend(
+            f"up_blocks.{level}.attentions.{place}", f"up.{i}.1", attention
+        )
         place += 1
         if not isinstance(up, Skip):
             block(f"up_blocks.{level}.upsamplers.0", f"up.{i}.2", up)
@@ -69,61 +100,158 @@ def unet_table(net: ADMUNet) -> list[tuple]:
 
 
 def unet_names(net: ADMUNet, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A diffusers state dict under the names of `net`: attention's matrices stacked, then renamed. Raises ValueError for tensors it does not know."""
-    state = stacked(stacked(state, ("to_q", "to_k", "to_v"), "to_qkv"), ("add_k_proj", "add_v_proj"), "add_kv")
+    """A diffusers state dict under the names of `net`: attention's matrices stacked, then
+    renamed. Raises ValueError for tensors it does not know.
+    """
+    state = stacked(
+        stacked(state, ("to_q", "to_k", "to_v"), "to_qkv"),
+        ("add_k_proj", "add_v_proj"),
+        "add_kv",
+    )
     return rename(state, unet_table(net))
 
 # %% ../../nbs/published/karlo.ipynb #c013
-PRIOR = [("positional_embedding", "places", lambda w: w[0]), ("prd_embedding", "query", lambda w: w[0, 0]), ("clip_mean", "mean", lambda w: w[0]),
-         ("clip_std", "std", lambda w: w[0]), (r"time_embedding\.linear_1\.(\w+)", r"time.0.\1"), (r"time_embedding\.linear_2\.(\w+)", r"time.2.\1"),
-         (r"proj_in\.(\w+)", r"picture.\1"), (r"embedding_proj\.(\w+)", r"caption.\1"), (r"encoder_hidden_states_proj\.(\w+)", r"words.\1"),
-         (r"norm_out\.(\w+)", r"tower.norm.\1"), (r"proj_to_clip_embeddings\.(\w+)", r"out.\1")]
-BLOCK = (("norm1", "norm1"), (r"attn1\.to_qkv", "attend.qkv"), (r"attn1\.to_out\.0", "attend.out"), ("norm3", "norm2"), (r"ff\.net\.0\.proj", "mlp.widen"),
-         (r"ff\.net\.2", "mlp.narrow"))
-PRIOR += [(rf"transformer_blocks\.(\d+)\.{theirs}\.(\w+)", rf"tower.blocks.\1.{ours}.\2") for theirs, ours in BLOCK]
+PRIOR = [
+    ("positional_embedding", "places", lambda w: w[0]),
+    ("prd_embedding", "query", lambda w: w[0, 0]),
+    ("clip_mean", "mean", lambda w: w[0]),
+    ("clip_std", "std", lambda w: w[0]),
+    (r"time_embedding\.linear_1\.(\w+)", r"time.0.\1"),
+    (r"time_embedding\.linear_2\.(\w+)", r"time.2.\1"),
+    (r"proj_in\.(\w+)", r"picture.\1"),
+    (r"embedding_proj\.(\w+)", r"caption.\1"),
+    (r"encoder_hidden_states_proj\.(\w+)", r"words.\1"),
+    (r"norm_out\.(\w+)", r"tower.norm.\1"),
+    (r"proj_to_clip_embeddings\.(\w+)", r"out.\1"),
+]
+BLOCK = (
+    ("norm1", "norm1"),
+    (r"attn1\.to_qkv", "attend.qkv"),
+    (r"attn1\.to_out\.0", "attend.out"),
+    ("norm3", "norm2"),
+    (r"ff\.net\.0\.proj", "mlp.widen"),
+    (r"ff\.net\.2", "mlp.narrow"),
+)
+PRIOR += [
+    (rf"transformer_blocks\.(\d+)\.{theirs}\.(\w+)", rf"tower.blocks.\1.{ours}.\2")
+    for theirs, ours in BLOCK
+]
 
 
 def load_prior(prior: nn.Module, state: dict[str, Tensor], origin: str = "the state dict"):
-    """Copy the state dict of a diffusers PriorTransformer into reading 8's DiffusionPrior; strict in both directions (ValueError)."""
-    load_strictly(prior, rename(stacked(state, ("to_q", "to_k", "to_v"), "to_qkv"), PRIOR), origin)
+    """Copy the state dict of a diffusers PriorTransformer into reading 8's DiffusionPrior;
+    strict in both directions (ValueError).
+    """
+    load_strictly(
+        prior, rename(stacked(state, ("to_q", "to_k", "to_v"), "to_qkv"), PRIOR), origin
+    )
 
 # %% ../../nbs/published/karlo.ipynb #c015
-PROJECTION = [("learned_classifier_free_guidance_embeddings", "nothing"), (r"encoder_hidden_states_proj\.(\w+)", r"words.\1"),
-              (r"text_encoder_hidden_states_norm\.(\w+)", r"tower.norm.\1")]
+PROJECTION = [
+    ("learned_classifier_free_guidance_embeddings", "nothing"),
+    (r"encoder_hidden_states_proj\.(\w+)", r"words.\1"),
+    (r"text_encoder_hidden_states_norm\.(\w+)", r"tower.norm.\1"),
+]
 
-def load_decoder(decoder: nn.Module, unet: dict[str, Tensor], projection: dict[str, Tensor], origin: str = "the pair of state dicts"):
-    """Copy diffusers' decoder U-Net and UnCLIPTextProjModel into reading 8's Decoder (of depth 0: it has no text transformer); strict in both directions (ValueError)."""
+
+def load_decoder(
+    decoder: nn.Module,
+    unet: dict[str, Tensor],
+    projection: dict[str, Tensor],
+    origin: str = "the pair of state dicts",
+):
+    """Copy diffusers' decoder U-Net and UnCLIPTextProjModel into reading 8's Decoder (of depth
+    0: it has no text transformer); strict in both directions (ValueError).
+    """
     two = ("clip_image_embeddings_project_to_time_embeddings", "embedding_proj")
-    if missing := [f"{n}.{w}" for n in two for w in ("weight", "bias") if f"{n}.{w}" not in projection]: raise ValueError(f"{origin} does not fit: missing {missing[0]}")
-    rest = {k: v for k, v in projection.items() if not k.startswith(tuple(f"{n}." for n in two))}
-    by_token = lambda w: rearrange(w, "(channels tokens) ... -> (tokens channels) ...", tokens=decoder.tokens)
-    state = rename(rest, PROJECTION + [(r"clip_extra_context_tokens_proj\.(\w+)", r"extra.\1", by_token)])
+    if missing := [
+        f"{n}.{w}" for n in two for w in ("weight", "bias") if f"{n}.{w}" not in projection
+    ]:
+        raise ValueError(f"{origin} does not fit: missing {missing[0]}")
+    rest = {
+        k: v for k, v in projection.items() if not k.startswith(tuple(f"{n}." for n in two))
+    }
+    by_token = lambda w: rearrange(
+        w, "(channels tokens) ... -> (tokens channels) ...", tokens=decoder.tokens
+    )
+    state = rename(
+        rest, PROJECTION + [(r"clip_extra_context_tokens_proj\.(\w+)", r"extra.\1", by_token)]
+    )
     state["unet.vector.weight"] = torch.cat([projection[f"{n}.weight"] for n in two], 1)
     state["unet.vector.bias"] = sum(projection[f"{n}.bias"] for n in two)
-    own = {"mean": torch.zeros_like(decoder.mean), "std": torch.ones_like(decoder.std)}                # Karlo's decoder takes embeddings as they are
-    load_strictly(decoder, state | own | {f"unet.{k}": v for k, v in unet_names(decoder.unet, unet).items()}, origin)
+    own = {
+        "mean": torch.zeros_like(decoder.mean),
+        "std": torch.ones_like(decoder.std),
+    }  # Karlo's decoder takes embeddings as they are
+    load_strictly(
+        decoder,
+        state | own | {f"unet.{k}": v for k, v in unet_names(decoder.unet, unet).items()},
+        origin,
+    )
 
 # %% ../../nbs/published/karlo.ipynb #c017
 def karlo_config() -> dict:
-    """Karlo 1.0 alpha as arguments of reading 8's class (sizes of its configuration files in the layout of diffusers)."""
-    upsampler = dict(size=256, unet=dict(channels=320, multipliers=(1, 2, 3, 4), depth=3), kind="eps", sampler="ddpm", num_steps=7, last=True)
-    return dict(clip="openai/clip-vit-large-patch14", unit=False, base_size=64, kind="eps", spacing="linspace", prior=dict(dim=2048, depth=20, heads=32),
-                decoder=dict(width=1536, depth=0, heads=1, unet=dict(channels=320, multipliers=(1, 2, 3, 4), depth=3, attention=(1, 2, 3))), upsamplers=[upsampler],
-                guidance=8.0, prior_guidance=4.0, num_steps=25, prior_steps=25, candidates=1, sampler="ddpm")
+    """Karlo 1.0 alpha as arguments of reading 8's class (sizes of its configuration files in
+    the layout of diffusers).
+    """
+    upsampler = dict(
+        size=256,
+        unet=dict(channels=320, multipliers=(1, 2, 3, 4), depth=3),
+        kind="eps",
+        sampler="ddpm",
+        num_steps=7,
+        last=True,
+    )
+    return dict(
+        clip="openai/clip-vit-large-patch14",
+        unit=False,
+        base_size=64,
+        kind="eps",
+        spacing="linspace",
+        prior=dict(dim=2048, depth=20, heads=32),
+        decoder=dict(
+            width=1536,
+            depth=0,
+            heads=1,
+            unet=dict(channels=320, multipliers=(1, 2, 3, 4), depth=3, attention=(1, 2, 3)),
+        ),
+        upsamplers=[upsampler],
+        guidance=8.0,
+        prior_guidance=4.0,
+        num_steps=25,
+        prior_steps=25,
+        candidates=1,
+        sampler="ddpm",
+    )
 
 
-def load_karlo(system: nn.Module, repo: str | Path = "kakaobrain/karlo-v1-alpha", revision: str = "main"):
-    """Karlo's weights into reading 8's UnCLIP(**karlo_config()), from the Hugging Face Hub or from a folder in the layout of diffusers.
+def load_karlo(
+    system: nn.Module, repo: str | Path = "kakaobrain/karlo-v1-alpha", revision: str = "main"
+):
+    """Karlo's weights into reading 8's UnCLIP(**karlo_config()), from the Hugging Face Hub or
+    from a folder in the layout of diffusers.
 
     Raises ValueError where they cannot be had or do not fit.
     """
     folder = Path(repo)
+
     def weights(part):
-        names = [f"{part}/diffusion_pytorch_model.{ending}" for ending in ("safetensors", "bin")]
-        if folder.is_dir(): return read_published(next((folder / n for n in names if (folder / n).is_file()), folder / names[0]))
-        try: return read_published(fetch(str(repo), names[0], revision))
-        except ValueError: return read_published(fetch(str(repo), names[1], revision))
+        names = [
+            f"{part}/diffusion_pytorch_model.{ending}" for ending in ("safetensors", "bin")
+        ]
+        if folder.is_dir():
+            return read_published(
+                next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
+            )
+        try:
+            return read_published(fetch(str(repo), names[0], revision))
+        except ValueError:
+            return read_published(fetch(str(repo), names[1], revision))
+
     upsampler = system.upsamplers[0]
     load_prior(system.prior, weights("prior"), "prior")
-    load_decoder(system.decoder, weights("decoder"), weights("text_proj"), "decoder and text_proj")
-    for name, net in (("super_res_first", upsampler.unet), ("super_res_last", upsampler.last)): load_strictly(net, unet_names(net, weights(name)), name)
+    load_decoder(
+        system.decoder, weights("decoder"), weights("text_proj"), "decoder and text_proj"
+    )
+    for name, net in (("super_res_first", upsampler.unet), ("super_res_last", upsampler.last)):
+        load_strictly(net, unet_names(net, weights(name)), name)

@@ -19,52 +19,100 @@ from .files import read_pickled_module, rename
 
 # %% ../../nbs/published/openai_dvae.ipynb #c003
 class Bottleneck(nn.Module):
-    """The residual block of OpenAI's dVAE: four convolutions, the middle a quarter as wide, times 1 / layers^2. (B, c_in, H, W) -> (B, c_out, H, W)."""
+    """The residual block of OpenAI's dVAE: four convolutions, the middle a quarter as wide,
+    times 1 / layers^2. (B, c_in, H, W) -> (B, c_out, H, W).
+    """
+
     def __init__(self, c_in: int, c_out: int, layers: int, kernels: tuple[int, int, int, int]):
         super().__init__()
-        self.gain, widths = 1 / layers ** 2, [c_in, c_out // 4, c_out // 4, c_out // 4, c_out]
+        self.gain, widths = 1 / layers**2, [c_in, c_out // 4, c_out // 4, c_out // 4, c_out]
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
-        for i, k in enumerate(kernels): self.add_module(f"conv_{i + 1}", nn.Conv2d(widths[i], widths[i + 1], k, padding=k // 2))
+        for i, k in enumerate(kernels):
+            self.add_module(
+                f"conv_{i + 1}", nn.Conv2d(widths[i], widths[i + 1], k, padding=k // 2)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         h = x
-        for conv in (self.conv_1, self.conv_2, self.conv_3, self.conv_4): h = conv(F.relu(h))
+        for conv in (self.conv_1, self.conv_2, self.conv_3, self.conv_4):
+            h = conv(F.relu(h))
         return self.skip(x) + self.gain * h
 
 
-def group(c_in: int, c_out: int, blocks: int, kernels: tuple[int, int, int, int], end: nn.Module) -> nn.Sequential:
+def group(
+    c_in: int, c_out: int, blocks: int, kernels: tuple[int, int, int, int], end: nn.Module
+) -> nn.Sequential:
     """`blocks` bottlenecks at one resolution, then `end`, which changes it."""
-    rows = [(f"block_{i + 1}", Bottleneck(c_in if i == 0 else c_out, c_out, 4 * blocks, kernels)) for i in range(blocks)]
+    rows = [
+        (f"block_{i + 1}", Bottleneck(c_in if i == 0 else c_out, c_out, 4 * blocks, kernels))
+        for i in range(blocks)
+    ]
     return nn.Sequential(OrderedDict(rows + [("end", end)]))
 
 
 class PublishedDVAE(nn.Module):
-    """OpenAI's discrete VAE, the released half of DALL-E: 256 px to 32 x 32 tokens out of 8192 and back. Sources: Ramesh 2021, appendix A.2; released code.
+    """OpenAI's discrete VAE, the released half of DALL-E: 256 px to 32 x 32 tokens out of 8192
+    and back. Sources: Ramesh 2021, appendix A.2; released code.
 
-    width: channels of the finest group (256), blocks: a group (2), first: width of the decoder's first layer (128).
+    width: channels of the finest group (256), blocks: a group (2), first: width of the
+    decoder's first layer (128).
     """
-    NAMES = [(r"blocks\.(group_\d\.block_\d)\.res_path\.(conv_\d)\.w", r"\1.\2.weight"), (r"blocks\.(group_\d\.block_\d)\.res_path\.(conv_\d)\.b", r"\1.\2.bias"),
-             (r"blocks\.(group_\d\.block_\d)\.id_path\.w", r"\1.skip.weight"), (r"blocks\.(group_\d\.block_\d)\.id_path\.b", r"\1.skip.bias"),
-             ("blocks.input.w", "input.weight"), ("blocks.input.b", "input.bias"), ("blocks.output.conv.w", "output.weight"), ("blocks.output.conv.b", "output.bias")]
+
+    NAMES = [
+        (r"blocks\.(group_\d\.block_\d)\.res_path\.(conv_\d)\.w", r"\1.\2.weight"),
+        (r"blocks\.(group_\d\.block_\d)\.res_path\.(conv_\d)\.b", r"\1.\2.bias"),
+        (r"blocks\.(group_\d\.block_\d)\.id_path\.w", r"\1.skip.weight"),
+        (r"blocks\.(group_\d\.block_\d)\.id_path\.b", r"\1.skip.bias"),
+        ("blocks.input.w", "input.weight"),
+        ("blocks.input.b", "input.bias"),
+        ("blocks.output.conv.w", "output.weight"),
+        ("blocks.output.conv.b", "output.bias"),
+    ]
 
     def __init__(self, vocab: int = 8192, width: int = 256, blocks: int = 2, first: int = 128):
         super().__init__()
         w, down, up = [width, 2 * width, 4 * width, 8 * width], (3, 3, 3, 1), (1, 3, 3, 3)
-        pool, double, stay = lambda: nn.MaxPool2d(2), lambda: nn.Upsample(scale_factor=2, mode="nearest"), nn.Identity
+        pool, double, stay = (
+            lambda: nn.MaxPool2d(2),
+            lambda: nn.Upsample(scale_factor=2, mode="nearest"),
+            nn.Identity,
+        )
         self.vocab = vocab
-        self.encoder = nn.Sequential(OrderedDict(
-            input=nn.Conv2d(3, width, 7, padding=3), group_1=group(w[0], w[0], blocks, down, pool()), group_2=group(w[0], w[1], blocks, down, pool()),
-            group_3=group(w[1], w[2], blocks, down, pool()), group_4=group(w[2], w[3], blocks, down, stay()), relu=nn.ReLU(), output=nn.Conv2d(w[3], vocab, 1)))
-        self.decoder = nn.Sequential(OrderedDict(
-            input=nn.Conv2d(vocab, first, 1), group_1=group(first, w[3], blocks, up, double()), group_2=group(w[3], w[2], blocks, up, double()),
-            group_3=group(w[2], w[1], blocks, up, double()), group_4=group(w[1], w[0], blocks, up, stay()), relu=nn.ReLU(), output=nn.Conv2d(w[0], 6, 1)))
+        self.encoder = nn.Sequential(
+            OrderedDict(
+                input=nn.Conv2d(3, width, 7, padding=3),
+                group_1=group(w[0], w[0], blocks, down, pool()),
+                group_2=group(w[0], w[1], blocks, down, pool()),
+                group_3=group(w[1], w[2], blocks, down, pool()),
+                group_4=group(w[2], w[3], blocks, down, stay()),
+                relu=nn.ReLU(),
+                output=nn.Conv2d(w[3], vocab, 1),
+            )
+        )
+        self.decoder = nn.Sequential(
+            OrderedDict(
+                input=nn.Conv2d(vocab, first, 1),
+                group_1=group(first, w[3], blocks, up, double()),
+                group_2=group(w[3], w[2], blocks, up, double()),
+                group_3=group(w[2], w[1], blocks, up, double()),
+                group_4=group(w[1], w[0], blocks, up, stay()),
+                relu=nn.ReLU(),
+                output=nn.Conv2d(w[0], 6, 1),
+            )
+        )
 
     @classmethod
-    def from_published(cls, encoder: str | Path, decoder: str | Path, **sizes) -> "PublishedDVAE":
-        """From the two files that OpenAI published (encoder.pkl, decoder.pkl: pickled modules, of which only the tensors are read). ValueError names keys that do not fit."""
-        with torch.device("meta"): model = cls(**sizes)
+    def from_published(
+        cls, encoder: str | Path, decoder: str | Path, **sizes
+    ) -> "PublishedDVAE":
+        """From the two files that OpenAI published (encoder.pkl, decoder.pkl: pickled modules,
+        of which only the tensors are read). ValueError names keys that do not fit.
+        """
+        with torch.device("meta"):
+            model = cls(**sizes)
         model.to_empty(device="cpu")
-        for part, path in ((model.encoder, encoder), (model.decoder, decoder)): load_strictly(part, rename(read_pickled_module(path), cls.NAMES), str(path))
+        for part, path in ((model.encoder, encoder), (model.decoder, decoder)):
+            load_strictly(part, rename(read_pickled_module(path), cls.NAMES), str(path))
         return model.eval()
 
     def ids(self, x: Tensor) -> Tensor:
@@ -73,7 +121,12 @@ class PublishedDVAE(nn.Module):
         return self.encoder(map_pixels(x)).argmax(1)
 
     def decode(self, ids: Tensor) -> Tensor:
-        """Token ids (B, h, w) to pictures (B, 3, 8 h, 8 w) in [-1, 1]. A 1 x 1 convolution of one-hot vectors is a look-up in its weights."""
+        """Token ids (B, h, w) to pictures (B, 3, 8 h, 8 w) in [-1, 1].
+
+        A 1 x 1 convolution of one-hot vectors is a look-up in its weights.
+        """
         check_ids(ids, self.vocab)
-        h = self.decoder.input.weight[:, :, 0, 0].T[ids].movedim(-1, 1) + self.decoder.input.bias.view(1, -1, 1, 1)
+        h = self.decoder.input.weight[:, :, 0, 0].T[ids].movedim(
+            -1, 1
+        ) + self.decoder.input.bias.view(1, -1, 1, 1)
         return unmap_pixels(self.decoder[1:](h)[:, :3].sigmoid())

@@ -19,12 +19,18 @@ from ..storage import load_strictly, load_tensors, save_tensors
 # %% ../../nbs/training/loop.ipynb #c004
 @dataclass(frozen=True)
 class Recipe:
-    """What decides a training run. Steps, warm-up and decay are counted in optimiser steps, batch_size in pictures over all processes.
+    """What decides a training run.
 
-    The learning rate rises over `warmup` steps, stays, and falls to zero along a cosine over the last `decay` steps. `optimizer` is "adamw", or
-    "muon" for Muon on the layers' matrices and AdamW on the rest. `ema` is the decay of the weight average. `shards`: the batch is split in so many parts, each with random numbers of its own, so that the result does not
+    Steps, warm-up and decay are counted in optimiser steps, batch_size in pictures over all
+    processes.
+
+    The learning rate rises over `warmup` steps, stays, and falls to zero along a cosine over
+    the last `decay` steps. `optimizer` is "adamw", or "muon" for Muon on the layers' matrices
+    and AdamW on the rest. `ema` is the decay of the weight average. `shards`: the batch is
+    split in so many parts, each with random numbers of its own, so that the result does not
     depend on how many processes share them; 0 means one a process.
     """
+
     steps: int
     batch_size: int = 64
     lr: float = 1e-3
@@ -42,10 +48,17 @@ class Recipe:
     save_every: int = 500
 
     def __post_init__(self):
-        if self.precision not in ("no", "bf16"): raise ValueError(f"precision is 'no' or 'bf16', not {self.precision!r}")
-        if self.optimizer not in ("adamw", "muon"): raise ValueError(f"optimizer is 'adamw' or 'muon', not {self.optimizer!r}")
-        if self.steps < 1 or self.batch_size < 1 or self.lr <= 0: raise ValueError(f"steps, batch_size and lr must be positive, got {self.steps}, {self.batch_size}, {self.lr}")
-        if not 0 <= self.ema < 1: raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
+        if self.precision not in ("no", "bf16"):
+            raise ValueError(f"precision is 'no' or 'bf16', not {self.precision!r}")
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"optimizer is 'adamw' or 'muon', not {self.optimizer!r}")
+        if self.steps < 1 or self.batch_size < 1 or self.lr <= 0:
+            raise ValueError(
+                f"steps, batch_size and lr must be positive, got {self.steps},"
+                f" {self.batch_size}, {self.lr}"
+            )
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
 
     def lr_at(self, step: int) -> float:
         """Learning rate of optimiser step `step`, counted from 0."""
@@ -55,7 +68,8 @@ class Recipe:
 
 # %% ../../nbs/training/loop.ipynb #c009
 def orthogonalise(G: Tensor, steps: int = 5) -> Tensor:
-    """The nearest matrix whose singular values are all about 1 (0.7 to 1.2): Newton-Schulz iterations in bfloat16. G: (rows, cols), any scale.
+    """The nearest matrix whose singular values are all about 1 (0.7 to 1.2): Newton-Schulz
+    iterations in bfloat16. G: (rows, cols), any scale.
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
     """
@@ -69,10 +83,13 @@ def orthogonalise(G: Tensor, steps: int = 5) -> Tensor:
 
 # %% ../../nbs/training/loop.ipynb #c012
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised, for the matrices of linear and convolution layers. lr: in AdamW's scale; weight decay is decoupled, as in AdamW.
+    """Momentum, orthogonalised, for the matrices of linear and convolution layers. lr: in
+    AdamW's scale; weight decay is decoupled, as in AdamW.
 
-    Sources: Jordan et al. 2024 (Nesterov momentum 0.95, five Newton-Schulz steps); Liu et al. 2025, eq. 4 (the scale 0.2 sqrt(max(rows, cols))).
+    Sources: Jordan et al. 2024 (Nesterov momentum 0.95, five Newton-Schulz steps); Liu et al.
+    2025, eq. 4 (the scale 0.2 sqrt(max(rows, cols))).
     """
+
     def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
 
@@ -81,31 +98,55 @@ class Muon(torch.optim.Optimizer):
         """One step from the gradients. A parameter without one stays where it is."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is None: continue
+                if p.grad is None:
+                    continue
                 average = self.state[p].setdefault("momentum", torch.zeros_like(p))
                 average.lerp_(p.grad, 1 - group["momentum"])
                 ahead = p.grad.lerp(average, group["momentum"]).flatten(1)
                 change = 0.2 * max(ahead.shape) ** 0.5 * orthogonalise(ahead)
-                p.mul_(1 - group["lr"] * group["weight_decay"]).add_(change.view_as(p), alpha=-group["lr"])
+                p.mul_(1 - group["lr"] * group["weight_decay"]).add_(
+                    change.view_as(p), alpha=-group["lr"]
+                )
 
 
 def matrices(stage: nn.Module) -> list[nn.Parameter]:
-    """The weights Muon is for: of linear and convolution layers with at least 16 rows and columns."""
+    """The weights Muon is for: of linear and convolution layers with at least 16 rows and
+    columns.
+    """
     weights = [m.weight for m in stage.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     return [w for w in weights if w.requires_grad and min(w.flatten(1).shape) >= 16]
 
 
 def optimizers_for(stage: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """AdamW for all parameters; or, where the recipe says "muon", Muon for the matrices and AdamW for the rest."""
+    """AdamW for all parameters; or, where the recipe says "muon", Muon for the matrices and
+    AdamW for the rest.
+    """
     hidden = matrices(stage) if recipe.optimizer == "muon" else []
     taken = {id(p) for p in hidden}
     rest = [p for p in stage.parameters() if id(p) not in taken]
-    chosen = [torch.optim.AdamW(rest, recipe.lr, betas=(0.9, recipe.beta2), weight_decay=recipe.weight_decay, fused=True)] if rest else []
-    return chosen + ([Muon(hidden, recipe.lr, weight_decay=recipe.weight_decay)] if hidden else [])
+    chosen = (
+        [
+            torch.optim.AdamW(
+                rest,
+                recipe.lr,
+                betas=(0.9, recipe.beta2),
+                weight_decay=recipe.weight_decay,
+                fused=True,
+            )
+        ]
+        if rest
+        else []
+    )
+    return chosen + (
+        [Muon(hidden, recipe.lr, weight_decay=recipe.weight_decay)] if hidden else []
+    )
 
 # %% ../../nbs/training/loop.ipynb #c018
 class EMA:
-    """Exponential moving average of a module's parameters: average <- d average + (1 - d) parameter, with d = min(decay, (1+n)/(10+n))."""
+    """Exponential moving average of a module's parameters: average <- d average + (1 - d)
+    parameter, with d = min(decay, (1+n)/(10+n)).
+    """
+
     def __init__(self, module: nn.Module, decay: float):
         self.decay, self.names = decay, [n for n, _ in module.named_parameters()]
         self.average = [p.detach().clone() for p in module.parameters()]
@@ -122,13 +163,20 @@ class EMA:
 
     @torch.no_grad()
     def swap(self, module: nn.Module):
-        """Exchange the module's parameters and the averages. Calling it twice changes nothing."""
+        """Exchange the module's parameters and the averages.
+
+        Calling it twice changes nothing.
+        """
         for a, p in zip(self.average, module.parameters()):
-            kept = p.detach().clone(); p.copy_(a); a.copy_(kept)
+            kept = p.detach().clone()
+            p.copy_(a)
+            a.copy_(kept)
 
 # %% ../../nbs/training/loop.ipynb #c021
 def seed_of(*numbers: int) -> int:
-    """One 63-bit seed from several numbers (seed, step, shard, ...): the same for the same numbers, unrelated for others."""
+    """One 63-bit seed from several numbers (seed, step, shard, ...): the same for the same
+    numbers, unrelated for others.
+    """
     mixed = 0x9E3779B97F4A7C15
     for n in numbers:
         mixed = (mixed ^ (n + 1)) * 0xBF58476D1CE4E5B9 % 2**64
@@ -137,100 +185,234 @@ def seed_of(*numbers: int) -> int:
 
 
 def draw_rows(weights: Tensor, n: int, seed: int, step: int) -> Tensor:
-    """The n pictures of step `step`: indices drawn with the given weights. weights: (N,) -> (n,) int64."""
-    return torch.multinomial(weights, n, replacement=True, generator=torch.Generator().manual_seed(seed_of(seed, step)))
+    """The n pictures of step `step`: indices drawn with the given weights. weights: (N,) ->
+    (n,) int64.
+    """
+    return torch.multinomial(
+        weights,
+        n,
+        replacement=True,
+        generator=torch.Generator().manual_seed(seed_of(seed, step)),
+    )
 
 # %% ../../nbs/training/loop.ipynb #c024
 class LossOf(nn.Module):
-    """Calling it computes the stage's loss: what accelerate's wrappers, which know only `forward`, can hold."""
-    def __init__(self, stage: nn.Module): super().__init__(); self.stage = stage
-    def forward(self, batch: dict) -> dict[str, Tensor]: return self.stage.loss(batch)
+    """Calling it computes the stage's loss: what accelerate's wrappers, which know only
+    `forward`, can hold.
+    """
+
+    def __init__(self, stage: nn.Module):
+        super().__init__()
+        self.stage = stage
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        return self.stage.loss(batch)
 
 
-def save_checkpoint(path: Path, stage: nn.Module, ema: EMA, optimizers: list[torch.optim.Optimizer], recipe: Recipe, step: int, history: list[dict]):
-    """All that a run needs to go on, in one safetensors file: weights, average, the optimisers' moments, the step and the history."""
-    tensors = {f"model.{k}": v for k, v in stage.state_dict().items()} | {f"ema.{k}": v for k, v in ema.state_dict().items()}
+def save_checkpoint(
+    path: Path,
+    stage: nn.Module,
+    ema: EMA,
+    optimizers: list[torch.optim.Optimizer],
+    recipe: Recipe,
+    step: int,
+    history: list[dict],
+):
+    """All that a run needs to go on, in one safetensors file: weights, average, the optimisers'
+    moments, the step and the history.
+    """
+    tensors = {f"model.{k}": v for k, v in stage.state_dict().items()} | {
+        f"ema.{k}": v for k, v in ema.state_dict().items()
+    }
     for name, p in stage.named_parameters():
-        tensors |= {f"optimizer.{moment}.{name}": v for o in optimizers if p in o.state for moment, v in o.state[p].items()}
+        tensors |= {
+            f"optimizer.{moment}.{name}": v
+            for o in optimizers
+            if p in o.state
+            for moment, v in o.state[p].items()
+        }
     save_tensors(path, tensors, {"step": step, "recipe": asdict(recipe), "history": history})
 
 
-def load_checkpoint(path: Path, stage: nn.Module, ema: EMA, optimizers: list[torch.optim.Optimizer]) -> tuple[int, list[dict]]:
-    """Put a checkpoint back into stage, average and optimiser. Returns (steps done, history). ValueError names file and reason."""
+def load_checkpoint(
+    path: Path, stage: nn.Module, ema: EMA, optimizers: list[torch.optim.Optimizer]
+) -> tuple[int, list[dict]]:
+    """Put a checkpoint back into stage, average and optimiser.
+
+    Returns (steps done, history). ValueError names file and reason.
+    """
     tensors, metadata = load_tensors(path)
-    def part(prefix): return {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
-    if "step" not in metadata: raise ValueError(f"{path} is no checkpoint of this course; give another --out folder or delete it")
+
+    def part(prefix):
+        return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+    if "step" not in metadata:
+        raise ValueError(
+            f"{path} is no checkpoint of this course; give another --out folder or delete it"
+        )
     load_strictly(stage, part("model."), str(path))
-    for a, name in zip(ema.average, ema.names): a.copy_(tensors[f"ema.{name}"])
+    for a, name in zip(ema.average, ema.names):
+        a.copy_(tensors[f"ema.{name}"])
     owner = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
-    moments = {moment: part(f"optimizer.{moment}.") for moment in ("step", "exp_avg", "exp_avg_sq", "momentum")}
+    moments = {
+        moment: part(f"optimizer.{moment}.")
+        for moment in ("step", "exp_avg", "exp_avg_sq", "momentum")
+    }
     for name, p in stage.named_parameters():
         saved = {moment: values[name] for moment, values in moments.items() if name in values}
-        if saved and isinstance(owner[p], Muon) != ("momentum" in saved): raise ValueError(f"{path} was written with another optimizer; give another --out folder or delete it")
-        for moment, v in saved.items():             # zeros_like keeps the memory layout of p, which the fused optimiser counts on
-            owner[p].state[p][moment] = (torch.zeros((), device=p.device) if moment == "step" else torch.zeros_like(p)).copy_(v)
+        if saved and isinstance(owner[p], Muon) != ("momentum" in saved):
+            raise ValueError(
+                f"{path} was written with another optimizer; give another --out folder or"
+                " delete it"
+            )
+        for (
+            moment,
+            v,
+        ) in (
+            saved.items()
+        ):  # zeros_like keeps the memory layout of p, which the fused optimiser counts on
+            owner[p].state[p][moment] = (
+                torch.zeros((), device=p.device) if moment == "step" else torch.zeros_like(p)
+            ).copy_(v)
     return metadata["step"], metadata["history"]
 
 # %% ../../nbs/training/loop.ipynb #c025
-def train(stage: nn.Module, data, recipe: Recipe, out: str | Path | None = None, *, resume: bool = True, progress: bool = True, log_every: int = 20,
-          on_save=None, cpu: bool = False, tensorboard: bool = False) -> list[dict]:
-    """Train a stage (a module with `loss(batch) -> {"loss": scalar, ...}`) on captioned pictures. Ends with the averaged weights in it.
+def train(
+    stage: nn.Module,
+    data,
+    recipe: Recipe,
+    out: str | Path | None = None,
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    log_every: int = 20,
+    on_save=None,
+    cpu: bool = False,
+    tensorboard: bool = False,
+) -> list[dict]:
+    """Train a stage (a module with `loss(batch) -> {"loss": scalar, ...}`) on captioned
+    pictures. Ends with the averaged weights in it.
 
-    data: has `images` (N, 3, H, W) uint8, `captions` and `weights` (N,), as `CaptionedImages`. A stage with `prepare(data) -> {name: (N, ...)}` gets
-    what it made of all pictures back row by row, in its batches: work of frozen networks is done once. out: folder for `checkpoint.safetensors`, written every
-    `recipe.save_every` steps; with `resume` a run goes on from it. on_save(stage, step, history) is called at each save with the averaged weights
-    in place. Returns the history: a list of {"step", "loss", "lr", "images_per_second"}. Raises ValueError where the loss is no number.
+    data: has `images` (N, 3, H, W) uint8, `captions` and `weights` (N,), as `CaptionedImages`.
+    A stage with `prepare(data) -> {name: (N, ...)}` gets what it made of all pictures back row
+    by row, in its batches: work of frozen networks is done once. out: folder for
+    `checkpoint.safetensors`, written every `recipe.save_every` steps; with `resume` a run goes
+    on from it. on_save(stage, step, history) is called at each save with the averaged weights
+    in place. Returns the history: a list of {"step", "loss", "lr", "images_per_second"}. Raises
+    ValueError where the loss is no number.
     """
     from accelerate import Accelerator
     from tqdm.auto import tqdm
-    accelerator = Accelerator(mixed_precision=recipe.precision, cpu=cpu, log_with="tensorboard" if tensorboard else None, project_dir=out)
+
+    accelerator = Accelerator(
+        mixed_precision=recipe.precision,
+        cpu=cpu,
+        log_with="tensorboard" if tensorboard else None,
+        project_dir=out,
+    )
     world, rank = accelerator.num_processes, accelerator.process_index
     shards = recipe.shards or world
-    if shards % world or recipe.batch_size % shards: raise ValueError(f"{recipe.batch_size} pictures in {shards} shards do not split over {world} processes; change batch_size or shards")
-    if not len(data.images): raise ValueError("there are no pictures to train on; check the data file")
+    if shards % world or recipe.batch_size % shards:
+        raise ValueError(
+            f"{recipe.batch_size} pictures in {shards} shards do not split over {world}"
+            " processes; change batch_size or shards"
+        )
+    if not len(data.images):
+        raise ValueError("there are no pictures to train on; check the data file")
     torch.manual_seed(recipe.seed)
     stage.train().to(accelerator.device)
     prepared = getattr(stage, "prepare", lambda data: {})(data)
     optimizers = optimizers_for(stage, recipe)
     ema, start, history = EMA(stage, recipe.ema), 0, []
     checkpoint = Path(out) / "checkpoint.safetensors" if out else None
-    if checkpoint and resume and checkpoint.exists(): start, history = load_checkpoint(checkpoint, stage, ema, optimizers)
+    if checkpoint and resume and checkpoint.exists():
+        start, history = load_checkpoint(checkpoint, stage, ema, optimizers)
     if recipe.compile:
-        for child in stage.children(): child.compile()
+        for child in stage.children():
+            child.compile()
     loss_of, *wrapped = accelerator.prepare(LossOf(stage), *optimizers)
-    if tensorboard: accelerator.init_trackers("train", asdict(recipe))
-    per_shard, bar = recipe.batch_size // shards, tqdm(total=recipe.steps, initial=start, desc="training", unit="step", disable=not (progress and accelerator.is_main_process))
+    if tensorboard:
+        accelerator.init_trackers("train", asdict(recipe))
+    per_shard, bar = recipe.batch_size // shards, tqdm(
+        total=recipe.steps,
+        initial=start,
+        desc="training",
+        unit="step",
+        disable=not (progress and accelerator.is_main_process),
+    )
     clock, seen, running = time.perf_counter(), 0, []
     for step in range(start, recipe.steps):
-        for o in optimizers: o.param_groups[0]["lr"] = recipe.lr_at(step)
+        for o in optimizers:
+            o.param_groups[0]["lr"] = recipe.lr_at(step)
         rows = draw_rows(data.weights, recipe.batch_size, recipe.seed, step)
         logs = []
         mine = range(rank, shards, world)
         for k, shard in enumerate(mine):
-            part = rows[shard * per_shard:(shard + 1) * per_shard]
+            part = rows[shard * per_shard : (shard + 1) * per_shard]
             images = data.images[part].to(accelerator.device).float() / 127.5 - 1
             torch.manual_seed(seed_of(recipe.seed, step, shard))
-            with accelerator.autocast(), (accelerator.no_sync(loss_of) if k + 1 < len(mine) else accelerator.autocast()):
-                extra = {name: rows_of[part].to(accelerator.device) for name, rows_of in prepared.items()}
-                losses = loss_of({"image": images, "caption": [data.captions[i] for i in part.tolist()], **extra})
+            with (
+                accelerator.autocast(),
+                accelerator.no_sync(loss_of) if k + 1 < len(mine) else accelerator.autocast(),
+            ):
+                extra = {
+                    name: rows_of[part].to(accelerator.device)
+                    for name, rows_of in prepared.items()
+                }
+                losses = loss_of(
+                    {
+                        "image": images,
+                        "caption": [data.captions[i] for i in part.tolist()],
+                        **extra,
+                    }
+                )
             accelerator.backward(losses["loss"] / len(mine))
             logs.append(torch.stack([v.detach().float() for v in losses.values()]))
         accelerator.clip_grad_norm_(stage.parameters(), recipe.grad_clip)
-        for o in wrapped: o.step(); o.zero_grad()
+        for o in wrapped:
+            o.step()
+            o.zero_grad()
         ema.update(stage, step)
-        running.append(torch.stack(logs).mean(0)); seen += recipe.batch_size; bar.update()
+        running.append(torch.stack(logs).mean(0))
+        seen += recipe.batch_size
+        bar.update()
         done = step + 1
         if done % log_every == 0 or done == recipe.steps:
             means = accelerator.reduce(torch.stack(running).mean(0), "mean").tolist()
-            record = {"step": done, **dict(zip(losses, means)), "lr": recipe.lr_at(step), "images_per_second": seen / (time.perf_counter() - clock)}
-            if not math.isfinite(record["loss"]): raise ValueError(f"the loss is {record['loss']} at step {done}; lower the learning rate (now {recipe.lr}) or check the data, then resume from the last checkpoint")
-            history.append({k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in record.items()})
-            bar.set_postfix(loss=f"{record['loss']:.4f}", img_s=f"{record['images_per_second']:.0f}")
-            if tensorboard: accelerator.log(record, step=done)
+            record = {
+                "step": done,
+                **dict(zip(losses, means)),
+                "lr": recipe.lr_at(step),
+                "images_per_second": seen / (time.perf_counter() - clock),
+            }
+            if not math.isfinite(record["loss"]):
+                raise ValueError(
+                    f"the loss is {record['loss']} at step {done}; lower the learning rate (now"
+                    f" {recipe.lr}) or check the data, then resume from the last checkpoint"
+                )
+            history.append(
+                {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in record.items()}
+            )
+            bar.set_postfix(
+                loss=f"{record['loss']:.4f}", img_s=f"{record['images_per_second']:.0f}"
+            )
+            if tensorboard:
+                accelerator.log(record, step=done)
             clock, seen, running = time.perf_counter(), 0, []
-        if accelerator.is_main_process and checkpoint and (done % recipe.save_every == 0 or done == recipe.steps):
+        if (
+            accelerator.is_main_process
+            and checkpoint
+            and (done % recipe.save_every == 0 or done == recipe.steps)
+        ):
             save_checkpoint(checkpoint, stage, ema, optimizers, recipe, done, history)
-            if on_save: ema.swap(stage); stage.eval(); on_save(stage, done, history); ema.swap(stage); stage.train()
-    bar.close(); accelerator.end_training()
-    ema.swap(stage); stage.eval()
+            if on_save:
+                ema.swap(stage)
+                stage.eval()
+                on_save(stage, done, history)
+                ema.swap(stage)
+                stage.train()
+    bar.close()
+    accelerator.end_training()
+    ema.swap(stage)
+    stage.eval()
     return history

@@ -14,37 +14,56 @@ from torch import Tensor
 
 # %% ../../nbs/training/sam.ipynb #c005
 class SAM:
-    """Sharpness-aware minimisation (Foret et al. 2020) around any optimiser: gradients are taken rho uphill and applied where the weights are.
+    """Sharpness-aware minimisation (Foret et al. 2020) around any optimiser: gradients are
+    taken rho uphill and applied where the weights are.
 
-    rho: length of the climb, over all parameters together; 0.05 is Foret's, 0.1 that of unCLIP's CLIP.
+    rho: length of the climb, over all parameters together; 0.05 is Foret's, 0.1 that of
+    unCLIP's CLIP.
     """
+
     def __init__(self, optimizer: torch.optim.Optimizer, rho: float = 0.05):
-        if rho < 0: raise ValueError(f"rho is how far to climb and cannot be negative, got {rho}")
+        if rho < 0:
+            raise ValueError(f"rho is how far to climb and cannot be negative, got {rho}")
         self.optimizer, self.rho = optimizer, rho
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor | None]]:
-        """Loss at the weights, and the gradient of the loss rho uphill from there (Foret, eqs. 2 and 3). loss() -> scalar; the weights are as before afterwards."""
+        """Loss at the weights, and the gradient of the loss rho uphill from there (Foret, eqs.
+        2 and 3). loss() -> scalar; the weights are as before afterwards.
+        """
         here = [p.detach().clone() for p in self.parameters]
         value = loss()
         slope = torch.autograd.grad(value, self.parameters, allow_unused=True)
-        if all(g is None for g in slope): raise ValueError("the loss does not depend on the optimiser's parameters; build it from them inside loss()")
+        if all(g is None for g in slope):
+            raise ValueError(
+                "the loss does not depend on the optimiser's parameters; build it from them"
+                " inside loss()"
+            )
         norm = torch.stack([g.norm() for g in slope if g is not None]).norm().clamp(min=1e-12)
         with torch.no_grad():
             for p, g in zip(self.parameters, slope):
-                if g is not None: p.add_(g, alpha=float(self.rho / norm))
-        try: above = torch.autograd.grad(loss(), self.parameters, allow_unused=True)
+                if g is not None:
+                    p.add_(g, alpha=float(self.rho / norm))
+        try:
+            above = torch.autograd.grad(loss(), self.parameters, allow_unused=True)
         finally:
             with torch.no_grad():
-                for p, w in zip(self.parameters, here): p.copy_(w)
+                for p, w in zip(self.parameters, here):
+                    p.copy_(w)
         return value.detach(), list(above)
 
     def step(self, *losses: Callable[[], Tensor]) -> Tensor:
-        """One step of the optimiser. Each of `losses` is the loss of one part of the batch, which climbs by itself, as replicas do. Returns their mean at the old weights."""
-        if not losses: raise ValueError("give step() at least one loss, a function without arguments")
+        """One step of the optimiser.
+
+        Each of `losses` is the loss of one part of the batch, which climbs by itself, as
+        replicas do. Returns their mean at the old weights.
+        """
+        if not losses:
+            raise ValueError("give step() at least one loss, a function without arguments")
         found = [self.gradient(loss) for loss in losses]
         for p, *parts in zip(self.parameters, *(g for _, g in found)):
             parts = [g for g in parts if g is not None]
             p.grad = sum(parts) / len(losses) if parts else None
-        self.optimizer.step(); self.optimizer.zero_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         return torch.stack([value for value, _ in found]).mean()

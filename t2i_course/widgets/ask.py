@@ -76,25 +76,48 @@ export default { render };
 # %% ../../nbs/widgets/ask.ipynb #c006
 class _Stored(Shown):
     def _page(self, keys, picture):
-        """Self-contained HTML: our module with the traits `keys` as its model; `picture`: PNG bytes, shown where scripts are not allowed."""
-        plain = lambda v: base64.b64encode(v).decode() if isinstance(v, bytes) else [plain(x) for x in v] if isinstance(v, list) else v
+        """Self-contained HTML: our module with the traits `keys` as its model; `picture`: PNG
+        bytes, shown where scripts are not allowed.
+        """
+        plain = lambda v: (
+            base64.b64encode(v).decode()
+            if isinstance(v, bytes)
+            else [plain(x) for x in v] if isinstance(v, list) else v
+        )
         state = {k: plain(getattr(self, k)) for k in keys} | {"live": False}
-        name = "t2i" + hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:10]
-        start = str(self._esm).replace("export default { render };", "") + (
-            f"\nfor (const el of document.querySelectorAll('[data-t2i=\"{name}\"]:not([data-ready])')) {{ el.dataset.ready = '1';"
-            " render({ el, model: { get: k => STATE[k], on() {}, off() {}, send() {} } }); }")
-        module = re.sub(r"\n\s*\n", "\n", start)                                 # an empty line would end the HTML for markdown
+        name = (
+            "t2i" + hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:10]
+        )
+        start = (
+            str(self._esm).replace("export default { render };", "")
+            + "\nfor (const el of"
+            f" document.querySelectorAll('[data-t2i=\"{name}\"]:not([data-ready])')) {{"
+            " el.dataset.ready = '1'; render({ el, model: { get: k => STATE[k], on() {},"
+            " off() {}, send() {} } }); }"
+        )
+        module = re.sub(
+            r"\n\s*\n", "\n", start
+        )  # an empty line would end the HTML for markdown
         script = "const STATE = " + json.dumps(state).replace("<", "\\u003c") + ";" + module
-        return (f'<div data-t2i="{name}"><img alt="{html.escape(self.title)}" style="max-width:100%" src="{data_url(picture)}"></div>\n'
-                f'<script type="module">{script}</script>')
+        return (
+            f'<div data-t2i="{name}"><img alt="{html.escape(self.title)}"'
+            f' style="max-width:100%" src="{data_url(picture)}"></div>\n<script'
+            f' type="module">{script}</script>'
+        )
 
 
 class Ask(_Stored):
-    """A text box over a picture. `fn(text)` -> picture or frame (what `to_picture` knows), called in the kernel for whatever is typed.
+    """A text box over a picture.
 
-    examples: texts whose answers are computed now and stored, at least one; the first is shown. rows: lines of the box, more than 1 for several captions;
-    size: about how many screen pixels wide the answer is (enlarged by a whole number; None: as it is). A ValueError of `fn` is shown below the picture.
+    `fn(text)` -> picture or frame (what `to_picture` knows), called in the kernel for whatever
+    is typed.
+
+    examples: texts whose answers are computed now and stored, at least one; the first is shown.
+    rows: lines of the box, more than 1 for several captions; size: about how many screen pixels
+    wide the answer is (enlarged by a whole number; None: as it is). A ValueError of `fn` is
+    shown below the picture.
     """
+
     _esm = ASK_ESM
     css = traitlets.Unicode(ASK_CSS).tag(sync=True)
     title, caption = (traitlets.Unicode("").tag(sync=True) for _ in range(2))
@@ -104,22 +127,40 @@ class Ask(_Stored):
 
     def __init__(self, fn, examples, title="", caption="", rows=1, size=None, colors=64):
         examples = list(examples)
-        if not examples: raise ValueError("no example to show: the list is empty")
+        if not examples:
+            raise ValueError("no example to show: the list is empty")
         self._fn, strips = fn, [frame_strip(fn(e)) for e in examples]
         self._colors = colors
-        super().__init__(title=title, caption=caption, examples=examples, rows=rows, scale=whole_scale(strips[0].width, size) if size else 1,
-                         frames=[png(s, colors) for s in strips])
+        super().__init__(
+            title=title,
+            caption=caption,
+            examples=examples,
+            rows=rows,
+            scale=whole_scale(strips[0].width, size) if size else 1,
+            frames=[png(s, colors) for s in strips],
+        )
         self.on_msg(self._on_message)
 
     def _on_message(self, widget, message, buffers):
         reply = {k: message[k] for k in ("view", "seq", "text")}
-        try: data = png(frame_strip(self._fn(message["text"])), level=1)
-        except Exception as e: self.send(reply | {"error": str(e) if isinstance(e, ValueError) else f"{type(e).__name__}: {e}"})
-        else: self.send(reply, [data])
+        try:
+            data = png(frame_strip(self._fn(message["text"])), level=1)
+        except Exception as e:
+            self.send(
+                reply | {
+                    "error": str(e) if isinstance(e, ValueError) else f"{type(e).__name__}: {e}"
+                }
+            )
+        else:
+            self.send(reply, [data])
 
     def html(self):
-        """The widget as self-contained HTML: no kernel, no other file, the same bytes every time."""
-        return self._page(("css", "title", "caption", "examples", "rows", "scale", "frames"), self.frames[0])
+        """The widget as self-contained HTML: no kernel, no other file, the same bytes every
+        time.
+        """
+        return self._page(
+            ("css", "title", "caption", "examples", "rows", "scale", "frames"), self.frames[0]
+        )
 
 # %% ../../nbs/widgets/ask.ipynb #c013
 PAINT_CSS = ASK_CSS + """
@@ -222,35 +263,83 @@ export default { render };
 
 # %% ../../nbs/widgets/ask.ipynb #c014
 class Paint(_Stored):
-    """A picture to paint on: `fn(mask, text)` -> picture, called in the kernel when *fill* is pressed. mask: float32 array (H, W), 1 where the brush has been.
+    """A picture to paint on: `fn(mask, text)` -> picture, called in the kernel when *fill* is
+    pressed. mask: float32 array (H, W), 1 where the brush has been.
 
-    image: what `to_picture` knows, (H, W) pixels; examples: (mask, text) pairs whose answers are computed now and stored, at least one; the first is shown.
-    size: about how many screen pixels wide the picture is. An error of `fn` is shown below the pictures.
+    image: what `to_picture` knows, (H, W) pixels; examples: (mask, text) pairs whose answers
+    are computed now and stored, at least one; the first is shown. size: about how many screen
+    pixels wide the picture is. An error of `fn` is shown below the pictures.
     """
+
     _esm = PAINT_ESM
     css = traitlets.Unicode(PAINT_CSS).tag(sync=True)
     title, caption = (traitlets.Unicode("").tag(sync=True) for _ in range(2))
-    examples, masks, frames = (traitlets.List().tag(sync=True) for _ in range(3))          # texts; masks as packed bits, row by row; answers as PNG
-    size = traitlets.List([1, 1]).tag(sync=True)                                            # width and height of the picture
+    examples, masks, frames = (
+        traitlets.List().tag(sync=True) for _ in range(3)
+    )  # texts; masks as packed bits, row by row; answers as PNG
+    size = traitlets.List([1, 1]).tag(sync=True)  # width and height of the picture
     scale, picture = traitlets.Int(1).tag(sync=True), traitlets.Bytes(b"").tag(sync=True)
     live = traitlets.Bool(True).tag(sync=True)
 
     def __init__(self, image, fn, examples, title="", caption="", size=256):
-        image, examples = to_picture(image), [(np.asarray(mask, np.float32), text) for mask, text in examples]
-        if not examples: raise ValueError("no example to show: the list is empty")
+        image, examples = to_picture(image), [
+            (np.asarray(mask, np.float32), text) for mask, text in examples
+        ]
+        if not examples:
+            raise ValueError("no example to show: the list is empty")
         for mask, text in examples:
-            if mask.shape != image.size[::-1]: raise ValueError(f"the mask of {text!r} is {mask.shape}, the picture {image.size[::-1]}: make them equal")
+            if mask.shape != image.size[::-1]:
+                raise ValueError(
+                    f"the mask of {text!r} is {mask.shape}, the picture {image.size[::-1]}:"
+                    " make them equal"
+                )
         self._fn = fn
-        super().__init__(title=title, caption=caption, examples=[text for _, text in examples], masks=[np.packbits(mask > 0.5).tobytes() for mask, _ in examples],
-                         frames=[png(fn(*example)) for example in examples], size=list(image.size), scale=whole_scale(image.width, size), picture=png(image))
+        super().__init__(
+            title=title,
+            caption=caption,
+            examples=[text for _, text in examples],
+            masks=[np.packbits(mask > 0.5).tobytes() for mask, _ in examples],
+            frames=[png(fn(*example)) for example in examples],
+            size=list(image.size),
+            scale=whole_scale(image.width, size),
+            picture=png(image),
+        )
         self.on_msg(self._on_message)
 
     def _on_message(self, widget, message, buffers):
         reply, (w, h) = {k: message[k] for k in ("view", "seq", "text")}, self.size
-        try: data = png(self._fn(np.frombuffer(buffers[0], np.uint8).reshape(h, w).astype(np.float32), message["text"]), level=1)
-        except Exception as e: self.send(reply | {"error": str(e) if isinstance(e, ValueError) else f"{type(e).__name__}: {e}"})
-        else: self.send(reply, [data])
+        try:
+            data = png(
+                self._fn(
+                    np.frombuffer(buffers[0], np.uint8).reshape(h, w).astype(np.float32),
+                    message["text"],
+                ),
+                level=1,
+            )
+        except Exception as e:
+            self.send(
+                reply | {
+                    "error": str(e) if isinstance(e, ValueError) else f"{type(e).__name__}: {e}"
+                }
+            )
+        else:
+            self.send(reply, [data])
 
     def html(self):
-        """The widget as self-contained HTML: no kernel, no other file, the same bytes every time."""
-        return self._page(("css", "title", "caption", "examples", "masks", "frames", "size", "scale", "picture"), self.frames[0])
+        """The widget as self-contained HTML: no kernel, no other file, the same bytes every
+        time.
+        """
+        return self._page(
+            (
+                "css",
+                "title",
+                "caption",
+                "examples",
+                "masks",
+                "frames",
+                "size",
+                "scale",
+                "picture",
+            ),
+            self.frames[0],
+        )

@@ -81,30 +81,95 @@ export default { render };
 
 # %% ../../nbs/widgets/browser.ipynb #c005
 class CodebookBrowser(_Stored):
-    """Click a code of a codebook and see where pictures use it; click a cell of a picture and see its code.
+    """Click a code of a codebook and see where pictures use it; click a cell of a picture and
+    see its code.
 
-    codes: (K, 3, p, p) each code's patch; pictures: (N, 3, S, S); ids: (N, h, h) the pictures' tokens below K; captions: N strings. order: the codes as
-    they stand in the table, row by row (default 0 .. K - 1); start: the code shown first. Raises ValueError where these do not fit together.
+    codes: (K, 3, p, p) each code's patch; pictures: (N, 3, S, S); ids: (N, h, h) the pictures'
+    tokens below K; captions: N strings. order: the codes as they stand in the table, row by row
+    (default 0 .. K - 1); start: the code shown first. Raises ValueError where these do not fit
+    together.
     """
+
     _esm = BROWSER_ESM
-    css, title, caption = traitlets.Unicode(BROWSER_CSS).tag(sync=True), traitlets.Unicode("").tag(sync=True), traitlets.Unicode("").tag(sync=True)
+    css, title, caption = (
+        traitlets.Unicode(BROWSER_CSS).tag(sync=True),
+        traitlets.Unicode("").tag(sync=True),
+        traitlets.Unicode("").tag(sync=True),
+    )
     codes, pictures, ids = (traitlets.Bytes(b"").tag(sync=True) for _ in range(3))
     order, captions = traitlets.List().tag(sync=True), traitlets.List().tag(sync=True)
-    cols, per_row, patch, size, grid, zoom, start = (traitlets.Int(1).tag(sync=True) for _ in range(7))
+    cols, per_row, patch, size, grid, zoom, start = (
+        traitlets.Int(1).tag(sync=True) for _ in range(7)
+    )
 
-    def __init__(self, codes, pictures, ids, captions, order=None, cols=32, zoom=3, start=0, title="", caption="", colors=128):
+    def __init__(
+        self,
+        codes,
+        pictures,
+        ids,
+        captions,
+        order=None,
+        cols=32,
+        zoom=3,
+        start=0,
+        title="",
+        caption="",
+        colors=128,
+    ):
         ids = np.asarray(ids)
         order = list(range(len(codes))) if order is None else [int(i) for i in order]
-        if sorted(order) != list(range(len(codes))): raise ValueError(f"order must name each of the {len(codes)} codes once")
+        if sorted(order) != list(range(len(codes))):
+            raise ValueError(f"order must name each of the {len(codes)} codes once")
         if ids.ndim != 3 or not len(ids) or not len(ids) == len(pictures) == len(captions):
-            raise ValueError(f"every picture needs a grid of ids and a caption: got ids {ids.shape}, {len(pictures)} pictures, {len(captions)} captions")
-        if ids.min() < 0 or ids.max() >= len(codes): raise ValueError(f"ids must lie in 0 .. {len(codes) - 1}, got {ids.min()} to {ids.max()}")
-        if not 0 <= start < len(codes): raise ValueError(f"start must be one of the {len(codes)} codes, got {start}")
+            raise ValueError(
+                f"every picture needs a grid of ids and a caption: got ids {ids.shape},"
+                f" {len(pictures)} pictures, {len(captions)} captions"
+            )
+        if ids.min() < 0 or ids.max() >= len(codes):
+            raise ValueError(
+                f"ids must lie in 0 .. {len(codes) - 1}, got {ids.min()} to {ids.max()}"
+            )
+        if not 0 <= start < len(codes):
+            raise ValueError(f"start must be one of the {len(codes)} codes, got {start}")
         patch, size = to_picture(codes[0]).width, to_picture(pictures[0]).width
-        super().__init__(codes=png(tile([codes[i] for i in order], cols=cols, gap=0)), pictures=png(tile(list(pictures), cols=16, gap=0), colors), order=order,
-                         ids=ids.astype("<u2").tobytes(), captions=list(captions), cols=cols, per_row=16, patch=patch, size=size, grid=ids.shape[1],
-                         zoom=zoom, start=start, title=title, caption=caption)
+        super().__init__(
+            codes=png(tile([codes[i] for i in order], cols=cols, gap=0)),
+            pictures=png(tile(list(pictures), cols=16, gap=0), colors),
+            order=order,
+            ids=ids.astype("<u2").tobytes(),
+            captions=list(captions),
+            cols=cols,
+            per_row=16,
+            patch=patch,
+            size=size,
+            grid=ids.shape[1],
+            zoom=zoom,
+            start=start,
+            title=title,
+            caption=caption,
+        )
 
     def html(self):
-        """The widget as self-contained HTML: no kernel, no other file, the same bytes every time."""
-        return self._page(("css", "title", "caption", "order", "captions", "cols", "per_row", "patch", "size", "grid", "zoom", "start", "codes", "pictures", "ids"), self.codes)
+        """The widget as self-contained HTML: no kernel, no other file, the same bytes every
+        time.
+        """
+        return self._page(
+            (
+                "css",
+                "title",
+                "caption",
+                "order",
+                "captions",
+                "cols",
+                "per_row",
+                "patch",
+                "size",
+                "grid",
+                "zoom",
+                "start",
+                "codes",
+                "pictures",
+                "ids",
+            ),
+            self.codes,
+        )

@@ -14,7 +14,15 @@ import base64, hashlib, html, json, os, re, time
 import anywidget, traitlets
 from PIL import Image
 
-from .plots import Row, compare, data_url, frame_row, frame_strip, png, whole_scale
+from t2i_course.widgets.plots import (
+    Row,
+    compare,
+    data_url,
+    frame_row,
+    frame_strip,
+    png,
+    whole_scale,
+)
 
 # %% ../../nbs/widgets/players.ipynb #c008
 CSS = """
@@ -153,133 +161,274 @@ for (const el of document.querySelectorAll(`[data-t2i="${STATE.id}"]:not([data-r
 """
 
 # %% ../../nbs/widgets/players.ipynb #c013
-_all_ = ["compare"]         # `from t2i_course.widgets.players import *` brings it along
+_all_ = ["compare"]  # `from t2i_course.widgets.players import *` brings it along
 
-STATIC_BYTES = 150_000      # of HTML a widget may add to a saved notebook
+STATIC_BYTES = 150_000  # of HTML a widget may add to a saved notebook
+
 
 def _spread(n, count):
     """`count` indices of 0..n-1, evenly spread, first and last among them."""
     count = min(n, count)
     return [round(i * (n - 1) / max(1, count - 1)) for i in range(count)]
 
+
 def _fit_frames(rows, budget):
-    """Rows of strips (PIL) -> (rows of PNG bytes, kept positions) of at most `budget` bytes after base64, at least 2 positions."""
+    """Rows of strips (PIL) -> (rows of PNG bytes, kept positions) of at most `budget` bytes
+    after base64, at least 2 positions.
+    """
     n = len(rows[0])
     for count, colors in [(n, None)] + [(c, 256) for c in range(n, 1, -1)]:
         keep = _spread(n, count)
         data = [[png(row[i], colors) for i in keep] for row in rows]
-        if sum(len(d) for row in data for d in row) * 4 / 3 <= budget: break
+        if sum(len(d) for row in data for d in row) * 4 / 3 <= budget:
+            break
     return data, keep
 
 # %% ../../nbs/widgets/players.ipynb #c015
 def live_kernel():
-    """Is there a kernel a page can talk to? Not in a plain script, and not while the tests save outputs (IN_TEST)."""
+    """Is there a kernel a page can talk to? Not in a plain script, and not while the tests save
+    outputs (IN_TEST).
+    """
     from IPython import get_ipython
+
     return bool(getattr(get_ipython(), "kernel", None)) and not os.environ.get("IN_TEST")
 
+
 class Shown(anywidget.AnyWidget):
-    """A widget that is saved with its page: `html()`, which each kind has, is what a reader without a kernel sees."""
+    """A widget that is saved with its page: `html()`, which each kind has, is what a reader
+    without a kernel sees.
+    """
+
     def _repr_mimebundle_(self, **kwargs):
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        data = dict(data) | {"text/html": self.html(), "text/plain": f"{type(self).__name__}({self.title})"}
-        if not live_kernel(): data.pop("application/vnd.jupyter.widget-view+json", None)   # without its kernel: "model not found"
+        data = dict(data) | {
+            "text/html": self.html(),
+            "text/plain": f"{type(self).__name__}({self.title})",
+        }
+        if not live_kernel():
+            data.pop(
+                "application/vnd.jupyter.widget-view+json", None
+            )  # without its kernel: "model not found"
         return data, metadata
+
 
 class _Widget(Shown):
     _esm = ESM
     kind = traitlets.Unicode("player").tag(sync=True)
     css = traitlets.Unicode(CSS).tag(sync=True)
     title, caption, name = (traitlets.Unicode("").tag(sync=True) for _ in range(3))
-    panels = traitlets.List().tag(sync=True)                 # one label for each picture of a frame
-    labels = traitlets.List().tag(sync=True)                 # one label for each slider position
-    controls = traitlets.List().tag(sync=True)               # [{"name": ..., "choices": [...]}]
-    picture = traitlets.List([1, 1]).tag(sync=True)          # width, height of one picture in its own pixels
+    panels = traitlets.List().tag(sync=True)  # one label for each picture of a frame
+    labels = traitlets.List().tag(sync=True)  # one label for each slider position
+    controls = traitlets.List().tag(sync=True)  # [{"name": ..., "choices": [...]}]
+    picture = traitlets.List([1, 1]).tag(
+        sync=True
+    )  # width, height of one picture in its own pixels
     scale = traitlets.Int(1).tag(sync=True)
     index, interval = traitlets.Int(0).tag(sync=True), traitlets.Int(120).tag(sync=True)
     live = traitlets.Bool(False).tag(sync=True)
-    frames = traitlets.List().tag(sync=True)                 # frames[choice of the first control][position]: PNG bytes
+    frames = traitlets.List().tag(
+        sync=True
+    )  # frames[choice of the first control][position]: PNG bytes
     first, tail = traitlets.Bytes(b"").tag(sync=True), traitlets.Bytes(b"").tag(sync=True)
 
-    def html(self):                                          # _static_rows() -> (rows of strips, their positions) is each widget's own
-        """The widget as self-contained HTML: no kernel, no other file, the same bytes every time."""
+    def html(self):  # _static_rows() -> (rows of strips, their positions) is each widget's own
+        """The widget as self-contained HTML: no kernel, no other file, the same bytes every
+        time.
+        """
         rows, positions = self._static_rows()
         overhead = len(ESM) + len(CSS) + 4000
         data, keep = _fit_frames(rows, STATIC_BYTES - overhead - len(rows[0]) * 40)
         positions = [positions[i] for i in keep]
         start = min(range(len(positions)), key=lambda j: abs(positions[j] - self.index))
-        state = {k: getattr(self, k) for k in ("kind", "css", "title", "caption", "name", "panels", "picture", "scale", "interval")}
-        state |= dict(live=False, index=start, controls=self.controls[:1], labels=[self.labels[i] for i in positions],
-                      frames=[[base64.b64encode(d).decode() for d in row] for row in data])
+        state = {
+            k: getattr(self, k)
+            for k in (
+                "kind",
+                "css",
+                "title",
+                "caption",
+                "name",
+                "panels",
+                "picture",
+                "scale",
+                "interval",
+            )
+        }
+        state |= dict(
+            live=False,
+            index=start,
+            controls=self.controls[:1],
+            labels=[self.labels[i] for i in positions],
+            frames=[[base64.b64encode(d).decode() for d in row] for row in data],
+        )
         return _page(state, data[0][start])
 
 # %% ../../nbs/widgets/players.ipynb #c016
 def _page(state, picture):
-    """Self-contained HTML of a static widget; `picture`: PNG bytes shown where scripts are not allowed (untrusted notebooks)."""
-    state = state | {"id": "t2i" + hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:10]}
+    """Self-contained HTML of a static widget; `picture`: PNG bytes shown where scripts are not
+    allowed (untrusted notebooks).
+    """
+    state = state | {
+        "id": (
+            "t2i" + hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:10]
+        )
+    }
     panels, (w, h) = state["panels"], state["picture"]
-    label = html.escape(", ".join(filter(None, [state["title"], state["labels"][state["index"]]])))
+    label = html.escape(
+        ", ".join(filter(None, [state["title"], state["labels"][state["index"]]]))
+    )
     width = len(panels) * w * state["scale"]
-    module = re.sub(r"\n\s*\n", "\n", ESM.replace("export default { render };", "") + STATIC)    # an empty line would end the HTML for markdown
-    script = "const STATE = " + json.dumps(state).replace("<", "\\u003c") + ";" + module         # a label must not close the script
-    return (f'<div data-t2i="{state["id"]}" style="min-height:{h * state["scale"] + 40}px"><img alt="{label}" width="{width}" '
-            f'style="max-width:100%;image-rendering:pixelated" src="{data_url(picture)}"></div>\n<script type="module">{script}</script>')
+    module = re.sub(
+        r"\n\s*\n", "\n", ESM.replace("export default { render };", "") + STATIC
+    )  # an empty line would end the HTML for markdown
+    script = (
+        "const STATE = " + json.dumps(state).replace("<", "\\u003c") + ";" + module
+    )  # a label must not close the script
+    return (
+        f'<div data-t2i="{state["id"]}" style="min-height:{h * state["scale"] + 40}px"><img'
+        f' alt="{label}" width="{width}" style="max-width:100%;image-rendering:pixelated"'
+        f' src="{data_url(picture)}"></div>\n<script type="module">{script}</script>'
+    )
 
 # %% ../../nbs/widgets/players.ipynb #c018
 class Player(_Widget):
     """A slider and a play button over precomputed frames. Works with a kernel and without.
 
-    `frames`: list of frames (pictures of any kind `to_picture` knows; several side by side as a list, as {label: picture}
-    or from `compare`), or a batch (N, 3, H, W) in [-1, 1]; `labels`: one a frame (default: its number); `size`: about how
-    many screen pixels wide one picture is (enlarged by a whole number); `panels`: labels above the pictures of a frame;
-    `interval`: milliseconds a frame while playing. A saved notebook keeps as many frames as fit `STATIC_BYTES`."""
-    def __init__(self, frames, labels=None, title="", size=256, caption="", panels=None, name="", interval=120, start=0):
+    `frames`: list of frames (pictures of any kind `to_picture` knows; several side by side as a
+    list, as {label: picture} or from `compare`), or a batch (N, 3, H, W) in [-1, 1]; `labels`:
+    one a frame (default: its number); `size`: about how many screen pixels wide one picture is
+    (enlarged by a whole number); `panels`: labels above the pictures of a frame; `interval`:
+    milliseconds a frame while playing. A saved notebook keeps as many frames as fit
+    `STATIC_BYTES`.
+    """
+
+    def __init__(
+        self,
+        frames,
+        labels=None,
+        title="",
+        size=256,
+        caption="",
+        panels=None,
+        name="",
+        interval=120,
+        start=0,
+    ):
         frames = list(frames)
-        if not frames: raise ValueError("no frames to play: the list is empty")
-        labels = [str(l) for l in labels] if labels is not None else [str(i) for i in range(len(frames))]
-        if len(labels) != len(frames): raise ValueError(f"{len(labels)} labels for {len(frames)} frames: give one each")
+        if not frames:
+            raise ValueError("no frames to play: the list is empty")
+        labels = (
+            [str(l) for l in labels]
+            if labels is not None
+            else [str(i) for i in range(len(frames))]
+        )
+        if len(labels) != len(frames):
+            raise ValueError(f"{len(labels)} labels for {len(frames)} frames: give one each")
         self._strips = [frame_strip(f) for f in frames]
         pictures, found = frame_row(frames[0])
-        super().__init__(title=title, caption=caption, name=name, labels=labels, panels=list(panels or found), interval=interval,
-                         picture=list(pictures[0].size), scale=whole_scale(pictures[0].width, size), index=start % len(frames),
-                         frames=[[png(s, level=1) for s in self._strips]])
+        super().__init__(
+            title=title,
+            caption=caption,
+            name=name,
+            labels=labels,
+            panels=list(panels or found),
+            interval=interval,
+            picture=list(pictures[0].size),
+            scale=whole_scale(pictures[0].width, size),
+            index=start % len(frames),
+            frames=[[png(s, level=1) for s in self._strips]],
+        )
 
-    def _static_rows(self): return [self._strips], list(range(len(self._strips)))
+    def _static_rows(self):
+        return [self._strips], list(range(len(self._strips)))
 
 # %% ../../nbs/widgets/players.ipynb #c025
 class Scrub(_Widget):
-    """A slider whose every position is computed by the kernel when asked for, with dropdowns for further choices.
+    """A slider whose every position is computed by the kernel when asked for, with dropdowns
+    for further choices.
 
-    `fn(value, **controls)` -> frame (see `Player`); it should give the same frame for the same arguments, for results are
-    kept. `values`: one a slider position; `labels`: their names (default `name = value`); `controls`: {name: choices},
-    choices a list or {label: object}, the chosen object is passed to `fn` by name. Without a kernel there are `static`
-    positions for each choice of the first control, the others at their first choice. `fn` must not draw on the page."""
-    def __init__(self, fn, values, labels=None, controls=None, size=256, title="", caption="", name="", panels=None, start=0, static=13, interval=120):
+    `fn(value, **controls)` -> frame (see `Player`); it should give the same frame for the same
+    arguments, for results are kept. `values`: one a slider position; `labels`: their names
+    (default `name = value`); `controls`: {name: choices}, choices a list or {label: object},
+    the chosen object is passed to `fn` by name. Without a kernel there are `static` positions
+    for each choice of the first control, the others at their first choice. `fn` must not draw
+    on the page.
+    """
+
+    def __init__(
+        self,
+        fn,
+        values,
+        labels=None,
+        controls=None,
+        size=256,
+        title="",
+        caption="",
+        name="",
+        panels=None,
+        start=0,
+        static=13,
+        interval=120,
+    ):
         self._fn, self._values, self._static, self._kept = fn, list(values), static, {}
-        if not self._values: raise ValueError("no values to scrub over: the list is empty")
+        if not self._values:
+            raise ValueError("no values to scrub over: the list is empty")
         named = f"{name} = " if name else ""
-        labels = [str(l) for l in labels] if labels is not None else [named + (f"{v:.4g}" if isinstance(v, float) else str(v)) for v in self._values]
-        if len(labels) != len(self._values): raise ValueError(f"{len(labels)} labels for {len(self._values)} values: give one each")
-        self._choices = {n: c if isinstance(c, dict) else {str(v): v for v in c} for n, c in (controls or {}).items()}
-        if not all(self._choices.values()): raise ValueError("a control needs at least one choice")
+        labels = (
+            [str(l) for l in labels]
+            if labels is not None
+            else [
+                named + (f"{v:.4g}" if isinstance(v, float) else str(v)) for v in self._values
+            ]
+        )
+        if len(labels) != len(self._values):
+            raise ValueError(
+                f"{len(labels)} labels for {len(self._values)} values: give one each"
+            )
+        self._choices = {
+            n: c if isinstance(c, dict) else {str(v): v for v in c}
+            for n, c in (controls or {}).items()
+        }
+        if not all(self._choices.values()):
+            raise ValueError("a control needs at least one choice")
         start %= len(labels)
         pictures, found = frame_row(self._frame(start))
-        super().__init__(kind="scrub", title=title, caption=caption, name=name, labels=labels, panels=list(panels or found), live=True, interval=interval,
-                         picture=list(pictures[0].size), scale=whole_scale(pictures[0].width, size), index=start, first=self.png(start),
-                         controls=[{"name": n, "choices": list(c)} for n, c in self._choices.items()])
+        super().__init__(
+            kind="scrub",
+            title=title,
+            caption=caption,
+            name=name,
+            labels=labels,
+            panels=list(panels or found),
+            live=True,
+            interval=interval,
+            picture=list(pictures[0].size),
+            scale=whole_scale(pictures[0].width, size),
+            index=start,
+            first=self.png(start),
+            controls=[{"name": n, "choices": list(c)} for n, c in self._choices.items()],
+        )
         self.on_msg(self._on_message)
 
     def _frame(self, index, choice=()):
         choice = tuple(choice) + (0,) * (len(self._choices) - len(choice))
         if (index, choice) not in self._kept:
-            chosen = {n: list(c.values())[i] for (n, c), i in zip(self._choices.items(), choice)}
-            if len(self._kept) >= 2000: self._kept.pop(next(iter(self._kept)))      # a long session must not fill the memory
+            chosen = {
+                n: list(c.values())[i] for (n, c), i in zip(self._choices.items(), choice)
+            }
+            if len(self._kept) >= 2000:
+                self._kept.pop(
+                    next(iter(self._kept))
+                )  # a long session must not fill the memory
             pictures, labels = frame_row(self._fn(self._values[index], **chosen))
             self._kept[index, choice] = Row(pictures, labels, 0)
         return self._kept[index, choice]
 
     def png(self, index, choice=()):
-        """PNG bytes of slider position `index`; `choice`: the index chosen in each control (default: the first of each)."""
+        """PNG bytes of slider position `index`; `choice`: the index chosen in each control
+        (default: the first of each).
+        """
         return png(frame_strip(self._frame(index, choice)), level=1)
 
     def refresh(self):
@@ -289,9 +438,12 @@ class Scrub(_Widget):
 
     def _on_message(self, widget, message, buffers):
         reply = {k: message[k] for k in ("view", "seq")}
-        try: data = self.png(int(message["index"]), message["choice"])
-        except Exception as e: self.send(reply | {"error": f"{type(e).__name__}: {e}"})      # shown beside the slider
-        else: self.send(reply, [data])
+        try:
+            data = self.png(int(message["index"]), message["choice"])
+        except Exception as e:
+            self.send(reply | {"error": f"{type(e).__name__}: {e}"})  # shown beside the slider
+        else:
+            self.send(reply, [data])
 
     def _static_rows(self):
         positions = _spread(len(self._values), self._static)
@@ -300,25 +452,42 @@ class Scrub(_Widget):
         for c in range(len(first)):
             rows.append([])
             for p in positions:
-                if live_kernel() and time.monotonic() - begin > 1.0: return self._partial_rows(positions)
+                if live_kernel() and time.monotonic() - begin > 1.0:
+                    return self._partial_rows(positions)
                 rows[-1].append(frame_strip(self._frame(p, (c,) if self._choices else ())))
         return rows, positions
 
     def _partial_rows(self, positions):
-        # A slow fn must not hold up the cell when a kernel is there: store what is known of the first choice and stop.
+        # A slow fn must not hold up the cell when a kernel is there: store what is known of the
+        # first choice and stop.
         default = (0,) * len(self._choices)
         known = sorted({i for i, c in self._kept if c == default})
-        return [[frame_strip(self._frame(i)) for i in known]] * max(1, len(next(iter(self._choices.values()), [0]))), known
+        return [[frame_strip(self._frame(i)) for i in known]] * max(
+            1, len(next(iter(self._choices.values()), [0]))
+        ), known
 
 # %% ../../nbs/widgets/players.ipynb #c033
 class SamplerPlayer(_Widget):
-    """Plays the steps of a sampler; runs it live where there is a kernel. Make one with `SamplerPlayer.from_steps`."""
+    """Plays the steps of a sampler; runs it live where there is a kernel.
+
+    Make one with `SamplerPlayer.from_steps`.
+    """
+
     @classmethod
     def from_steps(cls, steps, title="", size=256, caption="", draw=None, every=1):
-        """`steps`: iterable of `Step` (i, num_steps, t, x, x0_hat; pictures (B, 3, H, W) in [-1, 1]), started when shown or by `.run()`;
-        `draw(step)` -> frame: default x_t and x0_hat side by side, batches tiled; `every`: keep each n-th step and the last."""
+        """`steps`: iterable of `Step` (i, num_steps, t, x, x0_hat; pictures (B, 3, H, W) in
+        [-1, 1]), started when shown or by `.run()`; `draw(step)` -> frame: default x_t and
+        x0_hat side by side, batches tiled; `every`: keep each n-th step and the last.
+        """
         self = cls(kind="sampler", title=title, caption=caption, name="step", interval=100)
-        self._steps, self._draw, self._size, self._every, self._strips, self.last = iter(steps), draw or draw_step, size, every, [], None
+        self._steps, self._draw, self._size, self._every, self._strips, self.last = (
+            iter(steps),
+            draw or draw_step,
+            size,
+            every,
+            [],
+            None,
+        )
         return self
 
     def _take(self):
@@ -328,45 +497,74 @@ class SamplerPlayer(_Widget):
             self.last, frame = step, self._draw(step)
             if not self._strips and pending is None:
                 pictures, found = frame_row(frame)
-                self.panels, self.picture, self.scale = list(found), list(pictures[0].size), whole_scale(pictures[0].width, self._size)
-            pending = frame_strip(frame), f"step {step.i + 1} of {step.num_steps}, t = {int(step.t)}"
-            if n % self._every == 0: yield pending; pending = ()
-        if pending: yield pending
+                self.panels, self.picture, self.scale = (
+                    list(found),
+                    list(pictures[0].size),
+                    whole_scale(pictures[0].width, self._size),
+                )
+            pending = (
+                frame_strip(frame),
+                f"step {step.i + 1} of {step.num_steps}, t = {int(step.t)}",
+            )
+            if n % self._every == 0:
+                yield pending
+                pending = ()
+        if pending:
+            yield pending
 
     def run(self):
-        """Run the sampler to its end, if that has not happened; returns self. `.last` is then its last Step."""
-        for strip, label in self._take(): self._add(strip, label)
+        """Run the sampler to its end, if that has not happened; returns self.
+
+        `.last` is then its last Step.
+        """
+        for strip, label in self._take():
+            self._add(strip, label)
         self._finish()
         return self
 
     def _add(self, strip, label):
         self._strips.append(strip)
-        with self.hold_sync(): self.tail, self.labels = png(strip, level=1), self.labels + [label]
+        with self.hold_sync():
+            self.tail, self.labels = png(strip, level=1), self.labels + [label]
 
     def _finish(self):
-        if not self._strips: raise ValueError("the sampler gave no steps: was its generator used up before?")
-        if not self.frames: self.frames = [[png(s, level=1) for s in self._strips]]
+        if not self._strips:
+            raise ValueError("the sampler gave no steps: was its generator used up before?")
+        if not self.frames:
+            self.frames = [[png(s, level=1) for s in self._strips]]
         self.index = len(self._strips) - 1
 
-    def _static_rows(self): return [self._strips], list(range(len(self._strips)))
+    def _static_rows(self):
+        return [self._strips], list(range(len(self._strips)))
 
     def _repr_mimebundle_(self, **kwargs):
-        if not self.frames: self.run()
+        if not self.frames:
+            self.run()
         return super()._repr_mimebundle_(**kwargs)
 
     @property
-    def _ipython_display_(self):                                            # None: IPython then asks _repr_mimebundle_
+    def _ipython_display_(self):  # None: IPython then asks _repr_mimebundle_
         return self._play if live_kernel() and not self.frames else None
 
     def _play(self):
         from IPython.display import display
+
         stream = self._take()
-        self._add(*next(stream))                                            # the first step tells how large the canvas must be
+        self._add(*next(stream))  # the first step tells how large the canvas must be
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "SamplerPlayer: run the cell to see it"}, raw=True)
-        for strip, label in stream: self._add(strip, label)
+        display(
+            {
+                "application/vnd.jupyter.widget-view+json": view,
+                "text/plain": "SamplerPlayer: run the cell to see it",
+            },
+            raw=True,
+        )
+        for strip, label in stream:
+            self._add(strip, label)
         self._finish()
 
+
 def draw_step(step):
-    """The frame of a Step: what the sampler holds and what the network predicts, batches tiled."""
+    """The frame of a Step: what the sampler holds and what the network predicts, batches tiled.
+    """
     return {"x_t": step.x, "x0_hat": step.x0_hat}

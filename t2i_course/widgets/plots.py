@@ -19,43 +19,68 @@ from PIL import Image
 def to_picture(image):
     """A picture of any common kind -> PIL image, mode RGB.
 
-    `image`: PIL image; uint8 (H, W, 3), (H, W) or (3, H, W); float (3, H, W), (1, H, W) or (H, W) in [-1, 1], tensor or
-    array; a batch (B, C, H, W), which is tiled; a matplotlib figure; anything with `.grid()` (a `Gallery`).
-    Floats outside [-1, 1] are clipped, NaN is refused. Raises ValueError for every other shape."""
-    if isinstance(image, Image.Image): return image.convert("RGB")
-    if hasattr(image, "savefig"): return Image.open(io.BytesIO(figure_png(image))).convert("RGB")
-    if hasattr(image, "grid") and callable(image.grid): return image.grid().convert("RGB")
-    if hasattr(image, "detach"): image = image.detach().cpu(); image = image.float().numpy() if image.is_floating_point() else image.numpy()
+    `image`: PIL image; uint8 (H, W, 3), (H, W) or (3, H, W); float (3, H, W), (1, H, W) or (H,
+    W) in [-1, 1], tensor or array; a batch (B, C, H, W), which is tiled; a matplotlib figure;
+    anything with `.grid()` (a `Gallery`). Floats outside [-1, 1] are clipped, NaN is refused.
+    Raises ValueError for every other shape.
+    """
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if hasattr(image, "savefig"):
+        return Image.open(io.BytesIO(figure_png(image))).convert("RGB")
+    if hasattr(image, "grid") and callable(image.grid):
+        return image.grid().convert("RGB")
+    if hasattr(image, "detach"):
+        image = image.detach().cpu()
+        image = image.float().numpy() if image.is_floating_point() else image.numpy()
     a = np.asarray(image)
-    if a.ndim == 4: return tile(list(a))
-    if a.ndim not in (2, 3) or 0 in a.shape: raise ValueError(f"a picture has shape (3, H, W) or (H, W, 3), not {a.shape}")
-    if a.ndim == 3 and a.shape[0] in (1, 3) and a.shape[2] not in (1, 3): a = a.transpose(1, 2, 0)
-    elif a.ndim == 3 and a.shape[0] in (1, 3) and a.dtype != np.uint8: a = a.transpose(1, 2, 0)
-    if a.ndim == 3 and a.shape[2] == 1: a = a[:, :, 0]
-    if a.ndim == 3 and a.shape[2] != 3: raise ValueError(f"a picture has 1 or 3 channels, not {a.shape[2]}: pass draw= or pick channels first")
+    if a.ndim == 4:
+        return tile(list(a))
+    if a.ndim not in (2, 3) or 0 in a.shape:
+        raise ValueError(f"a picture has shape (3, H, W) or (H, W, 3), not {a.shape}")
+    if a.ndim == 3 and a.shape[0] in (1, 3) and a.shape[2] not in (1, 3):
+        a = a.transpose(1, 2, 0)
+    elif a.ndim == 3 and a.shape[0] in (1, 3) and a.dtype != np.uint8:
+        a = a.transpose(1, 2, 0)
+    if a.ndim == 3 and a.shape[2] == 1:
+        a = a[:, :, 0]
+    if a.ndim == 3 and a.shape[2] != 3:
+        raise ValueError(
+            f"a picture has 1 or 3 channels, not {a.shape[2]}: pass draw= or pick channels"
+            " first"
+        )
     if a.dtype != np.uint8:
-        if not np.isfinite(a).all(): raise ValueError("the picture holds NaN or infinity: look at the step that made it")
+        if not np.isfinite(a).all():
+            raise ValueError("the picture holds NaN or infinity: look at the step that made it")
         a = ((np.clip(a, -1, 1) + 1) * 127.5).round().astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(a)).convert("RGB")
 
 # %% ../../nbs/widgets/plots.ipynb #c006
 def tile(images, cols=None, gap=2):
-    """Pictures of equal size -> one PIL image, `cols` a row, `gap` white pixels between them. Rows are filled in order."""
+    """Pictures of equal size -> one PIL image, `cols` a row, `gap` white pixels between them.
+    Rows are filled in order.
+    """
     pictures = [to_picture(i) for i in images]
-    if not pictures: raise ValueError("no pictures to tile: the list is empty")
+    if not pictures:
+        raise ValueError("no pictures to tile: the list is empty")
     cols = cols or math.ceil(math.sqrt(len(pictures)))
     w, h = pictures[0].size
     rows = math.ceil(len(pictures) / cols)
     cols = min(cols, len(pictures))
     sheet = Image.new("RGB", (cols * (w + gap) - gap, rows * (h + gap) - gap), "white")
-    for i, p in enumerate(pictures): sheet.paste(p, (i % cols * (w + gap), i // cols * (h + gap)))
+    for i, p in enumerate(pictures):
+        sheet.paste(p, (i % cols * (w + gap), i // cols * (h + gap)))
     return sheet
 
 # %% ../../nbs/widgets/plots.ipynb #c007
 def png(picture, colors=None, level=9):
-    """Picture -> PNG bytes. `colors`: use a palette of so many colours (smaller); `level`: zlib effort, 1 for live use."""
+    """Picture -> PNG bytes.
+
+    `colors`: use a palette of so many colours (smaller); `level`: zlib effort, 1 for live use.
+    """
     image = to_picture(picture)
-    if colors: image = image.quantize(colors, dither=Image.Dither.NONE)
+    if colors:
+        image = image.quantize(colors, dither=Image.Dither.NONE)
     out = io.BytesIO()
     image.save(out, "png", compress_level=level)
     return out.getvalue()
@@ -64,14 +89,28 @@ def png(picture, colors=None, level=9):
 def frame_row(frame):
     """A frame -> (list of PIL images of equal size, list of labels).
 
-    `frame`: one picture `to_picture` knows, a list of them, or {label: picture}. Smaller pictures are enlarged to the
-    largest by repeating pixels, so a 64 px image can stand beside its 256 px version. In a label, `x_t` is typeset as a subscript."""
-    if isinstance(frame, Row): frame = dict(zip(frame.labels, frame.pictures)) if any(frame.labels) else list(frame.pictures)
+    `frame`: one picture `to_picture` knows, a list of them, or {label: picture}. Smaller
+    pictures are enlarged to the largest by repeating pixels, so a 64 px image can stand beside
+    its 256 px version. In a label, `x_t` is typeset as a subscript.
+    """
+    if isinstance(frame, Row):
+        frame = (
+            dict(zip(frame.labels, frame.pictures))
+            if any(frame.labels)
+            else list(frame.pictures)
+        )
     labels = list(frame) if isinstance(frame, dict) else None
-    pictures = list(frame.values()) if isinstance(frame, dict) else list(frame) if isinstance(frame, (list, tuple)) else [frame]
+    pictures = (
+        list(frame.values())
+        if isinstance(frame, dict)
+        else list(frame) if isinstance(frame, (list, tuple)) else [frame]
+    )
     pictures = [to_picture(p) for p in pictures]
     size = max(p.width for p in pictures), max(p.height for p in pictures)
-    return [p if p.size == size else p.resize(size, Image.Resampling.NEAREST) for p in pictures], labels or [""] * len(pictures)
+    return [
+        p if p.size == size else p.resize(size, Image.Resampling.NEAREST) for p in pictures
+    ], labels or [""] * len(pictures)
+
 
 def frame_strip(frame):
     """A frame -> one PIL image, its pictures side by side without a gap. See `frame_row`."""
@@ -80,68 +119,119 @@ def frame_strip(frame):
 
 # %% ../../nbs/widgets/plots.ipynb #c014
 class Row:
-    """Pictures side by side with labels; shows itself, and serves as a frame of any widget. Made by `compare`."""
+    """Pictures side by side with labels; shows itself, and serves as a frame of any widget.
+
+    Made by `compare`.
+    """
+
     def __init__(self, pictures, labels, size):
-        self.pictures, self.labels = frame_row(dict(zip(labels, pictures)) if any(labels) else list(pictures))
+        self.pictures, self.labels = frame_row(
+            dict(zip(labels, pictures)) if any(labels) else list(pictures)
+        )
         self.size = size
 
     def _repr_html_(self):
         scale = whole_scale(self.pictures[0].width, self.size)
-        cells = [f'<figure style="margin:0"><figcaption style="font:13px system-ui,sans-serif">{_rich(label)}</figcaption><img alt="{html.escape(label)}" '
-                 f'width="{p.width * scale}" style="image-rendering:pixelated" src="{data_url(png(p))}"></figure>' for p, label in zip(self.pictures, self.labels)]
+        cells = [
+            '<figure style="margin:0"><figcaption style="font:13px'
+            f' system-ui,sans-serif">{_rich(label)}</figcaption><img alt="{html.escape(label)}"'
+            f' width="{p.width * scale}" style="image-rendering:pixelated"'
+            f' src="{data_url(png(p))}"></figure>'
+            for p, label in zip(self.pictures, self.labels)
+        ]
         return f'<div style="display:flex;gap:12px;flex-wrap:wrap">{"".join(cells)}</div>'
 
+
 def compare(*pictures, size=192, **labelled):
-    """Pictures side by side: `compare(a, b)` or, with labels, `compare(x_t=a, x0_hat=b)`. `size`: width of one on screen."""
-    if pictures and labelled: raise ValueError("give every picture a label, or none")
-    pictures, labels = (labelled.values(), list(labelled)) if labelled else (pictures, [""] * len(pictures))
-    if not labels: raise ValueError("nothing to compare: give at least one picture")
+    """Pictures side by side: `compare(a, b)` or, with labels, `compare(x_t=a, x0_hat=b)`.
+
+    `size`: width of one on screen.
+    """
+    if pictures and labelled:
+        raise ValueError("give every picture a label, or none")
+    pictures, labels = (
+        (labelled.values(), list(labelled)) if labelled else (pictures, [""] * len(pictures))
+    )
+    if not labels:
+        raise ValueError("nothing to compare: give at least one picture")
     return Row(list(pictures), labels, size)
 
 # %% ../../nbs/widgets/plots.ipynb #c015
 def whole_scale(width, size):
-    """The whole number by which a picture `width` pixels wide is enlarged to be about `size` wide: every pixel stays a square."""
+    """The whole number by which a picture `width` pixels wide is enlarged to be about `size`
+    wide: every pixel stays a square.
+    """
     return max(1, round(size / width))
+
 
 def data_url(data):
     """PNG bytes -> the text of an `<img src>`."""
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
+
 def _rich(label):
-    """Escape a label and typeset `x_t`, `x0_hat` as in the text. The page does the same for slider labels."""
+    """Escape a label and typeset `x_t`, `x0_hat` as in the text.
+
+    The page does the same for slider labels.
+    """
     label = html.escape(label).replace("x0_hat", "x\u0302_0")
-    return re.sub(r"(?<=[^\W_])\u0302?_(\w+)", lambda m: m[0].split("_")[0] + f"<sub>{m[1]}</sub>", label)
+    return re.sub(
+        r"(?<=[^\W_])\u0302?_(\w+)", lambda m: m[0].split("_")[0] + f"<sub>{m[1]}</sub>", label
+    )
 
 # %% ../../nbs/widgets/plots.ipynb #c018
 COLORS = ["#3b6fb6", "#d9772b", "#3d9970", "#b5487f", "#7a6bb5", "#8a8a8a"]
 
 STYLE = {
-    "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8.5, "legend.frameon": False,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#666", "axes.linewidth": 0.8,
-    "axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.7, "axes.axisbelow": True,
-    "xtick.color": "#444", "ytick.color": "#444", "lines.linewidth": 1.6, "figure.facecolor": "white",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666",
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "xtick.color": "#444",
+    "ytick.color": "#444",
+    "lines.linewidth": 1.6,
+    "figure.facecolor": "white",
     "image.interpolation": "nearest",
 }
 
+
 def style():
-    """Context manager with the course's matplotlib style: `with style(): ...`. `new_figure` applies it already."""
+    """Context manager with the course's matplotlib style: `with style(): ...`.
+
+    `new_figure` applies it already.
+    """
     import matplotlib
+
     return matplotlib.rc_context({**STYLE, "axes.prop_cycle": matplotlib.cycler(color=COLORS)})
 
 # %% ../../nbs/widgets/plots.ipynb #c019
 def figure_png(fig, dpi=None):
-    """A matplotlib figure -> PNG bytes, without date or version inside: the same figure gives the same bytes.
+    """A matplotlib figure -> PNG bytes, without date or version inside: the same figure gives
+    the same bytes.
 
-    Charts get a palette of 128 colours, which makes them four times smaller; figures of pictures keep every colour."""
+    Charts get a palette of 128 colours, which makes them four times smaller; figures of
+    pictures keep every colour.
+    """
     out = io.BytesIO()
     fig.savefig(out, format="png", dpi=dpi or fig.dpi, metadata={"Software": None})
     keep_colors = fig.images or any(a.images for a in fig.axes)
     return png(Image.open(io.BytesIO(out.getvalue())), colors=None if keep_colors else 128)
 
+
 def _shell():
     """The running IPython, or None in a plain script."""
     ipython = sys.modules.get("IPython")
     return ipython.get_ipython() if ipython else None
+
 
 @functools.cache
 def _figure_class():
@@ -150,20 +240,27 @@ def _figure_class():
 
     class Plot(Figure):
         """A matplotlib figure that a notebook shows as one PNG, whatever backend is set."""
+
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             FigureCanvasAgg(self)
 
-        def _repr_png_(self): return figure_png(self)
+        def _repr_png_(self):
+            return figure_png(self)
 
-    # IPython's inline backend has a formatter of its own for figures, which doubles the size and crops: go before it.
+    # IPython's inline backend has a formatter of its own for figures, which doubles the size
+    # and crops: go before it.
     shell = _shell()
-    if shell is not None: shell.display_formatter.formatters["image/png"].for_type(Plot, figure_png)
+    if shell is not None:
+        shell.display_formatter.formatters["image/png"].for_type(Plot, figure_png)
     return Plot
 
 # %% ../../nbs/widgets/plots.ipynb #c020
 def new_figure(rows=1, cols=1, width=6.0, height=3.0, dpi=90):
-    """A figure in the course's style and its axes (one, or an array of them). `width`, `height` in inches."""
+    """A figure in the course's style and its axes (one, or an array of them).
+
+    `width`, `height` in inches.
+    """
     with style():
         fig = _figure_class()(figsize=(width, height), dpi=dpi, layout="constrained")
         return fig, fig.subplots(rows, cols)
@@ -172,15 +269,22 @@ def new_figure(rows=1, cols=1, width=6.0, height=3.0, dpi=90):
 def show_images(images, titles=None, cols=None, scale=None, dpi=100):
     """Pictures in a grid, crisp, with a title above each -> matplotlib figure.
 
-    `images`: list of pictures `to_picture` knows, a batch (B, 3, H, W), or a Gallery (its prompts become the titles);
-    `titles`: one string each; `cols`: pictures a row (default: at most 8); `scale`: screen pixels per pixel (default:
-    the whole number that makes a picture about 96 wide)."""
-    if titles is None and hasattr(images, "prompts"): titles = list(images.prompts)
+    `images`: list of pictures `to_picture` knows, a batch (B, 3, H, W), or a Gallery (its
+    prompts become the titles); `titles`: one string each; `cols`: pictures a row (default: at
+    most 8); `scale`: screen pixels per pixel (default: the whole number that makes a picture
+    about 96 wide).
+    """
+    if titles is None and hasattr(images, "prompts"):
+        titles = list(images.prompts)
     images = getattr(images, "images", images)
-    single = isinstance(images, Image.Image) or (hasattr(images, "ndim") and images.ndim in (2, 3))
+    single = isinstance(images, Image.Image) or (
+        hasattr(images, "ndim") and images.ndim in (2, 3)
+    )
     pictures = [to_picture(i) for i in ([images] if single else images)]
-    if not pictures: raise ValueError("no images to show: the list is empty")
-    if titles is not None and len(titles) != len(pictures): raise ValueError(f"{len(titles)} titles for {len(pictures)} images: give one each")
+    if not pictures:
+        raise ValueError("no images to show: the list is empty")
+    if titles is not None and len(titles) != len(pictures):
+        raise ValueError(f"{len(titles)} titles for {len(pictures)} images: give one each")
     w, h = (max(p.size[i] for p in pictures) for i in (0, 1))
     scale = scale or max(1, round(96 / w))
     cols = cols or min(len(pictures), 8)
@@ -191,53 +295,86 @@ def show_images(images, titles=None, cols=None, scale=None, dpi=100):
 def _grid_figure(pictures, titles, rows, cols, cell_w, cell_h, scale, dpi, gap=8, line=13):
     # Titles are wrapped to the width of their picture; the row grows with the longest of them.
     import textwrap
+
     chars = max(4, cell_w // 6)
-    titles = ["\n".join(textwrap.wrap(str(t), chars)[:4]) for t in titles] if titles is not None else [""] * len(pictures)
+    titles = (
+        ["\n".join(textwrap.wrap(str(t), chars)[:4]) for t in titles]
+        if titles is not None
+        else [""] * len(pictures)
+    )
     head = max(t.count("\n") + 1 if t else 0 for t in titles) * line + (4 if any(titles) else 0)
     width, height = cols * (cell_w + gap) - gap, rows * (cell_h + head + gap) - gap
     with style():
         fig = _figure_class()(figsize=(width / dpi, height / dpi), dpi=dpi)
         for i, (picture, title) in enumerate(zip(pictures, titles)):
             left, top = i % cols * (cell_w + gap), i // cols * (cell_h + head + gap) + head
-            big = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+            big = picture.resize(
+                (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
+            )
             fig.figimage(np.asarray(big), left, height - top - big.height, origin="upper")
-            if title: fig.text((left + cell_w / 2) / width, (height - top + 4) / height, title, ha="center", va="bottom", fontsize=8, linespacing=1.1)
+            if title:
+                fig.text(
+                    (left + cell_w / 2) / width,
+                    (height - top + 4) / height,
+                    title,
+                    ha="center",
+                    va="bottom",
+                    fontsize=8,
+                    linespacing=1.1,
+                )
     return fig
 
 # %% ../../nbs/widgets/plots.ipynb #c029
 def _curve(history):
-    """(steps, losses) of a history: a list of numbers, of (step, loss), of dicts with "loss" (and "step"), or a dict of lists."""
-    if isinstance(history, dict): history = [dict(zip(history, v)) for v in zip(*history.values())]
+    """(steps, losses) of a history: a list of numbers, of (step, loss), of dicts with "loss"
+    (and "step"), or a dict of lists.
+    """
+    if isinstance(history, dict):
+        history = [dict(zip(history, v)) for v in zip(*history.values())]
     rows = list(history)
-    if not rows: raise ValueError("the history is empty: train for at least one step")
-    if isinstance(rows[0], dict): rows = [(r.get("step", i), r["loss"]) for i, r in enumerate(rows)]
-    if np.ndim(rows[0]) == 0: rows = list(enumerate(rows))
+    if not rows:
+        raise ValueError("the history is empty: train for at least one step")
+    if isinstance(rows[0], dict):
+        rows = [(r.get("step", i), r["loss"]) for i, r in enumerate(rows)]
+    if np.ndim(rows[0]) == 0:
+        rows = list(enumerate(rows))
     a = np.array([(float(s), float(l)) for s, l in rows])
     return a[:, 0], a[:, 1]
 
+
 def smooth(values, window=None):
-    """Running median of `values` (N,) over `window` neighbours (default N / 20, at least 1), same length, edges included."""
+    """Running median of `values` (N,) over `window` neighbours (default N / 20, at least 1),
+    same length, edges included.
+    """
     values = np.asarray(values, float)
     half = (window or max(1, len(values) // 20)) // 2
-    return np.array([np.median(values[max(0, i - half):i + half + 1]) for i in range(len(values))])
+    return np.array(
+        [np.median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
+    )
 
 # %% ../../nbs/widgets/plots.ipynb #c031
 def plot_losses(history, reference=None, title="", log=True):
     """A loss curve, faint points and a running median, beside a `reference` history -> figure.
 
-    `history`: list of losses, of (step, loss) pairs or of dicts with "loss" and perhaps "step"; or {name: history} for
-    several curves. `reference`: the same, of the run whose weights are shipped ("does my loss look right?")."""
+    `history`: list of losses, of (step, loss) pairs or of dicts with "loss" and perhaps "step";
+    or {name: history} for several curves. `reference`: the same, of the run whose weights are
+    shipped ("does my loss look right?").
+    """
     several = isinstance(history, dict) and not {"loss", "step"} & set(history)
     curves = dict(history) if several else {"this run": history}
     fig, ax = new_figure(height=2.8)
-    if reference is not None: ax.plot(*_smoothed(reference), color="#aaa", lw=3, label="reference")
+    if reference is not None:
+        ax.plot(*_smoothed(reference), color="#aaa", lw=3, label="reference")
     for color, (name, h) in zip(COLORS * 9, curves.items()):
         steps, losses = _curve(h)
         ax.plot(steps, losses, ".", ms=2.5, alpha=0.25, color=color, rasterized=True)
         ax.plot(steps, smooth(losses), color=color, label=name)
-    if log: ax.set_yscale("log")
-    ax.set(xlabel="step", ylabel="loss", title=title); ax.legend()
+    if log:
+        ax.set_yscale("log")
+    ax.set(xlabel="step", ylabel="loss", title=title)
+    ax.legend()
     return fig
+
 
 def _smoothed(history):
     steps, losses = _curve(history)
@@ -245,7 +382,10 @@ def _smoothed(history):
 
 # %% ../../nbs/widgets/plots.ipynb #c034
 def plot_schedules(schedules):
-    """alpha_bar and log-SNR of several schedules over t -> figure. `schedules`: a Schedule, a list, or {name: Schedule}."""
+    """alpha_bar and log-SNR of several schedules over t -> figure.
+
+    `schedules`: a Schedule, a list, or {name: Schedule}.
+    """
     if not isinstance(schedules, dict):
         several = list(schedules) if isinstance(schedules, (list, tuple)) else [schedules]
         schedules = {getattr(s, "name", f"schedule {i}"): s for i, s in enumerate(several)}
@@ -255,41 +395,64 @@ def plot_schedules(schedules):
         left.plot(np.linspace(0, 1, len(alpha_bar)), alpha_bar, label=name)
         snr = np.clip(alpha_bar, 1e-12, 1) / np.clip(1 - alpha_bar, 1e-12, 1)
         right.plot(np.linspace(0, 1, len(alpha_bar)), 10 * np.log10(snr), label=name)
-    left.set(xlabel="t / T", title=r"$\bar\alpha_t$: how much of the picture is left"); left.legend()
-    right.set(xlabel="t / T", ylabel="dB", title="signal-to-noise ratio", ylim=(-60, 45)); right.axhline(0, color="#999", lw=0.8)
+    left.set(xlabel="t / T", title=r"$\bar\alpha_t$: how much of the picture is left")
+    left.legend()
+    right.set(xlabel="t / T", ylabel="dB", title="signal-to-noise ratio", ylim=(-60, 45))
+    right.axhline(0, color="#999", lw=0.8)
     return fig
 
 # %% ../../nbs/widgets/plots.ipynb #c037
-def plot_field(density=None, field=None, samples=None, *, extent=3.0, title="", arrows=17, ax=None):
+def plot_field(
+    density=None, field=None, samples=None, *, extent=3.0, title="", arrows=17, ax=None
+):
     """Density contours, arrows and samples on the plane -> figure (of `ax` where given).
 
-    `density`: callable (N, 2) -> log density (N,), or an object with `.log_prob` (a GaussianMixture); `field`: callable
-    (N, 2) -> vectors (N, 2), for example a score; `samples`: (N, 2) or {name: (N, 2)}; `extent`: half the side, centred
-    at 0. The callables get float32 tensors. Arrows are shortened by a square root, so that small ones stay visible."""
+    `density`: callable (N, 2) -> log density (N,), or an object with `.log_prob` (a
+    GaussianMixture); `field`: callable (N, 2) -> vectors (N, 2), for example a score;
+    `samples`: (N, 2) or {name: (N, 2)}; `extent`: half the side, centred at 0. The callables
+    get float32 tensors. Arrows are shortened by a square root, so that small ones stay visible.
+    """
     fig, ax = (ax.figure, ax) if ax is not None else new_figure(width=3.6, height=3.6)
     if density is not None:
         gx, gy, log_p = _on_grid(getattr(density, "log_prob", density), extent, 121)
         p = np.exp(log_p - log_p.max())
-        ax.contourf(gx, gy, p, levels=[0.01, 0.05, 0.15, 0.35, 0.6, 0.85, 1.01], cmap="Blues", alpha=0.65)
+        ax.contourf(
+            gx,
+            gy,
+            p,
+            levels=[0.01, 0.05, 0.15, 0.35, 0.6, 0.85, 1.01],
+            cmap="Blues",
+            alpha=0.65,
+        )
     if field is not None:
         gx, gy, v = _on_grid(field, extent, arrows)
         v = v / np.maximum(np.sqrt(np.linalg.norm(v, axis=-1, keepdims=True)), 1e-9)
         ax.quiver(gx, gy, v[..., 0], v[..., 1], color="#555", width=0.004, alpha=0.8)
-    for color, (name, s) in zip(COLORS[1:] * 9, (samples if isinstance(samples, dict) else {"": samples}).items()):
-        if s is None: continue
-        s = np.asarray(s.detach().cpu() if hasattr(s, "detach") else s, dtype=float).reshape(len(s), -1)
+    for color, (name, s) in zip(
+        COLORS[1:] * 9, (samples if isinstance(samples, dict) else {"": samples}).items()
+    ):
+        if s is None:
+            continue
+        s = np.asarray(s.detach().cpu() if hasattr(s, "detach") else s, dtype=float).reshape(
+            len(s), -1
+        )
         ax.plot(s[:, 0], s[:, 1], ".", ms=2.2, alpha=0.6, color=color, label=name or None)
-        if name: ax.legend(loc="upper right", markerscale=4)
+        if name:
+            ax.legend(loc="upper right", markerscale=4)
     ax.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal", title=title)
     ax.grid(False)
     return fig
 
 # %% ../../nbs/widgets/plots.ipynb #c038
 def _on_grid(fn, extent, n):
-    """Grid (n,), (n,) and fn on it, (n, n) or (n, n, 2), for a fn that takes float32 tensors (N, 2)."""
+    """Grid (n,), (n,) and fn on it, (n, n) or (n, n, 2), for a fn that takes float32 tensors
+    (N, 2).
+    """
     import torch
+
     g = torch.linspace(-extent, extent, n)
     points = torch.stack(torch.meshgrid(g, g, indexing="xy"), -1).reshape(-1, 2)
-    with torch.no_grad(): v = fn(points)
+    with torch.no_grad():
+        v = fn(points)
     v = v.detach().cpu().float().numpy()
     return g.numpy(), g.numpy(), v.reshape(n, n, *v.shape[1:])
