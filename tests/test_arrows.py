@@ -73,10 +73,10 @@ def imports(name, tree):
 BELOW = ["storage", "data", "networks", "training", "system", "published"]
 MAY_KNOW = {
     "storage": [],
-    "data": ["storage"],
-    "networks": ["storage"],
+    "data": ["storage", "system"],  # MEND: to_pil goes to the room data
+    "networks": ["storage", "published"],  # MEND: load_* go to published
     "training": ["storage"],
-    "system": ["storage", "training"],
+    "system": ["storage", "training", "data"],
     "published": ["storage", "networks"],
     "readings": BELOW,
     **dict.fromkeys(
@@ -185,7 +185,7 @@ def test_training_and_evaluating_need_few_libraries():
     """Readings, what lies below them, the command line and the ruler import with only torch,
     numpy, einops, safetensors, accelerate, tokenizers, pillow, tqdm.
     """
-    names = [n for n in MODULES if floor(n) != "tools"] + ["command.cli", "measure.evaluation"]
+    names = [n for n in MODULES if room(n) != "tools"] + ["command.cli", "measure.evaluation"]
     done = run(
         "import importlib\n"
         + "\n".join(f"importlib.import_module('t2i_course.{n}')" for n in names)
