@@ -185,7 +185,8 @@ def test_training_and_evaluating_need_few_libraries():
     """Readings, what lies below them, the command line and the ruler import with only torch,
     numpy, einops, safetensors, accelerate, tokenizers, pillow, tqdm.
     """
-    names = [n for n in MODULES if room(n) != "tools"] + ["command.cli", "measure.evaluation"]
+    below = [n for n in MODULES if room(n) in [*BELOW, "readings"]]
+    names = [*below, "command.cli", "measure.evaluation"]
     done = run(
         "import importlib\n"
         + "\n".join(f"importlib.import_module('t2i_course.{n}')" for n in names)
