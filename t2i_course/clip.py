@@ -20,6 +20,7 @@ from torch import nn, Tensor
 from .storage import load_pretrained, load_strictly, save_pretrained
 from .published.clip import PUBLISHED, published_names
 from .data.emoji import archive
+from .data.pictures import check_range
 from .published.files import fetch, read_published
 from t2i_course.data.shapes import (
     BACKGROUNDS,
@@ -594,17 +595,7 @@ class CLIP(nn.Module):
                 f"pictures must be (N, {', '.join(map(str, wanted))}) with N at least 1, got"
                 f" {tuple(images.shape)}; resize them first"
             )
-        if not images.is_floating_point():
-            raise ValueError(
-                f"pictures must be floats in [-1, 1], got {images.dtype}; use to_float from"
-                " t2i_course.data.captioned"
-            )
-        low, high = images.aminmax()
-        if not (low >= -1.01 and high <= 1.01):
-            raise ValueError(
-                f"pixels must lie in [-1, 1], got {float(low):.3g} .. {float(high):.3g}; scale"
-                " or clamp them"
-            )
+        check_range(images, "the pictures")
         return F.normalize(
             self.image(((images.to(self.device) + 1) / 2 - self.mean) / self.std).float(),
             dim=-1,

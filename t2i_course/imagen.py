@@ -34,6 +34,7 @@ from t2i_course.networks.language import (
     transformers_t5,
 )
 from .published.files import read_published
+from .data.pictures import check_range
 from .system import Gallery, Stage, Step, TextToImage, check_prompts
 from .networks.text import Tokenizer
 from .training.loop import Recipe
@@ -688,8 +689,7 @@ class Imagen(_Losses):
                 f"{len(prompts)} prompts need as many pictures (B, 3, h, w), got"
                 f" {tuple(images.shape)}"
             )
-        if not torch.isfinite(images).all():
-            raise ValueError("the pictures hold NaN or infinity; check how they were made")
+        check_range(images, "the pictures")
         chosen = {k: options[k] for k in ("aug_level", "threshold", "up_guidance", "generator")}
         yield from self._enlarge(
             images.to(self.device, torch.float32), self.read(prompts), **chosen
@@ -789,6 +789,8 @@ class Imagen(_Losses):
                     f"regions are (H, W) masks of one size, got {tuple(region.shape)} beside"
                     f" {tuple(size)}"
                 )
+            if not ((region >= 0) & (region <= 1)).all():  # also refuses NaN
+                raise ValueError(f"the region of {words!r} must lie between 0 and 1")
             for k, (a, b) in enumerate(offsets):
                 if a < start + len(words) and b > start:
                     maps[0, k + 1] = torch.maximum(

@@ -40,7 +40,15 @@ from t2i_course.networks.perception import (
 )
 from .published.files import fetch, read_published, rename
 from .networks.sd_unet import DIFFUSERS_UNET, SDUNet
-from .system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
+from t2i_course.system import (
+    Gallery,
+    Stage,
+    Step,
+    TextToImage,
+    check_mask,
+    check_picture,
+    check_prompts,
+)
 from .networks.text import FirstGuess, Tokenizer, TextEncoder
 from .training.loop import Recipe
 from .networks.unet import UNet
@@ -570,10 +578,7 @@ class LatentDiffusion(TextToImage):
         """Check a picture (3, S, S) or (1, 3, S, S) in [-1, 1] of the model's size and encode
         it. ValueError otherwise.
         """
-        image = check_sized(image, 3, self.image_size)
-        if image.abs().max() > 1.001:
-            raise ValueError("the picture must lie in [-1, 1]; use to_float on 8-bit pictures")
-        return self.to_latent(image.to(self.device))
+        return self.to_latent(check_picture(image, self.image_size).to(self.device))
 
     @torch.no_grad()
     def image_to_image(
@@ -635,28 +640,21 @@ class LatentDiffusion(TextToImage):
         num_steps: int | None = None,
         seed: int = 0,
     ) -> Gallery:
-        """Inpainting in the latent: repaint where mask is 1. image: (3, S, S) or (1, 3, S, S)
-        in [-1, 1], mask: (S, S), or with ones before. Pixels outside come back unchanged.
+        """Inpainting in the latent: repaint where mask is 1, keep where it is 0. image: (3, S,
+        S) or (1, 3, S, S) in [-1, 1], mask: (S, S), or with ones before. What is kept comes
+        back unchanged.
 
         A cell of the latent is repainted where any of its pixels is; DDIM, since the known part
         must keep to one path.
         """
-        image, mask = (x[(None,) * (4 - x.ndim)] for x in (image, mask))
-        if tuple(mask.shape) != (1, 1, *image.shape[2:]):
-            raise ValueError(
-                f"the mask must be {(1, 1, *image.shape[2:])} like the picture, got"
-                f" {tuple(mask.shape)}"
-            )
-        if not (mask > 0.5).any():
+        image = check_picture(image, self.image_size)
+        mask = check_mask(mask, self.image_size).to(self.device)
+        if not mask.any():
             raise ValueError(
                 "the mask is empty: nothing would change; paint where the picture is to be"
                 " redrawn"
             )
-        prompts, z_0, mask = (
-            check_prompts(prompts, n),
-            self.start_from(image),
-            (mask > 0.5).float().to(self.device),
-        )
+        prompts, z_0 = check_prompts(prompts, n), self.start_from(image)
         repaint = F.max_pool2d(mask, self.autoencoder.f)
         z_T = self.noise(len(prompts), torch.Generator().manual_seed(seed))
         for step in self.walk(

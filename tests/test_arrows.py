@@ -73,7 +73,7 @@ def imports(name, tree):
 BELOW = ["storage", "data", "networks", "training", "system", "published"]
 MAY_KNOW = {
     "storage": [],
-    "data": ["storage", "system"],  # MEND: to_pil goes to the room data
+    "data": ["storage"],
     "networks": ["storage", "published"],  # MEND: load_* go to published
     "training": ["storage"],
     "system": ["storage", "training", "data"],

@@ -632,7 +632,7 @@ def emoji_sheet(
     import textwrap
     from PIL import Image, ImageDraw, ImageFont
     from tqdm.auto import tqdm
-    from t2i_course.system import to_pil
+    from t2i_course.data.pictures import to_pil
 
     pairs, drawn = held_out_emoji(n, seed), []
     for b in tqdm(range(0, n, 32), desc="drawing emoji", disable=not progress):
@@ -705,7 +705,7 @@ def emoji_retrieval(
     """
     import torch
     from t2i_course.data.emoji import STYLES, records, rendered
-    from t2i_course.data.captioned import to_uint8
+    from t2i_course.data.pictures import to_uint8
     from tqdm.auto import tqdm
 
     pairs, drawn = held_out_emoji(n, seed), []
