@@ -28,7 +28,8 @@ def code_cells(path):
 
 def module_of(path):
     """The module that a notebook exports."""
-    found = re.search(r"^#\| default_exp (\S+)", "\n".join(s for s, _ in code_cells(path)), re.M)
+    text = "\n".join(source for source, _ in code_cells(path))
+    found = re.search(r"^#\| default_exp (\S+)", text, re.M)
     return found and found[1]
 
 
@@ -170,7 +171,5 @@ def test_the_rules_themselves():
     for i, cell, fault in wrong:
         assert fault in str(faults_of("demo.f", exercise, [*right[:i], cell, *right[i + 1 :]]))
     assert faults_of("demo.f", exercise, right[:3]) != []
-    assert wanted("def h(x):\n    return x\ndef f(x):\n    return h(x) + torch.ones(len(x))") == {
-        "torch",
-        "len",
-    }
+    text = "def h(x):\n    return x\ndef f(x):\n    return h(x) + torch.ones(len(x))"
+    assert wanted(text) == {"torch", "len"}
