@@ -31,7 +31,6 @@ from .networks.adm import ADMUNet, glide_config, glide_file, load_glide
 from .data.degrade import random_holes, soften
 from .system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
 from .networks.text import FirstGuess, Tokenizer
-from .training.loop import Recipe
 from .networks.transformer import Transformer
 from .networks.unet import time_embedding
 
@@ -592,126 +591,6 @@ class GLIDE(_Losses):
     `time_shift` (how far the base's training leans to noisy times), `crop` (side that the
     upsampler is trained on), `guidance`, `num_steps`, `sampler`: defaults for drawing.
     """
-
-    RECIPES = {
-        "gpu": {
-            "text": Recipe(
-                steps=6_000,
-                batch_size=1024,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=2_000,
-                ema=0.99,
-                precision="bf16",
-                save_every=2_000,
-            ),
-            "base": Recipe(
-                steps=30_000,
-                batch_size=512,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=500,
-                decay=20_000,
-                ema=0.9995,
-                precision="bf16",
-                compile=True,
-                save_every=2_000,
-            ),
-            "upsampler": Recipe(
-                steps=8_000,
-                batch_size=256,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=200,
-                decay=6_000,
-                ema=0.999,
-                precision="bf16",
-                compile=True,
-                save_every=1_000,
-            ),
-            "inpaint": Recipe(
-                steps=6_000,
-                batch_size=512,
-                lr=7e-4,
-                optimizer="muon",
-                warmup=200,
-                decay=5_000,
-                ema=0.999,
-                precision="bf16",
-                compile=True,
-                save_every=1_000,
-            ),
-            "noisy_clip": Recipe(
-                steps=6_000,
-                batch_size=1024,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=200,
-                decay=5_000,
-                ema=0.999,
-                precision="bf16",
-                save_every=1_000,
-            ),
-        },
-        "cpu": {
-            "text": Recipe(
-                steps=1_400,
-                batch_size=128,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=420,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-            "base": Recipe(
-                steps=3_200,
-                batch_size=48,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=2_200,
-                ema=0.997,
-                precision="bf16",
-                save_every=200,
-            ),
-            "upsampler": Recipe(
-                steps=1_400,
-                batch_size=48,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=1_100,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-            "inpaint": Recipe(
-                steps=600,
-                batch_size=48,
-                lr=7e-4,
-                optimizer="muon",
-                warmup=50,
-                decay=500,
-                ema=0.99,
-                precision="bf16",
-                save_every=100,
-            ),
-            "noisy_clip": Recipe(
-                steps=1_000,
-                batch_size=256,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=800,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-        },
-    }
 
     @classmethod
     def create(cls, captions: list[str], **config) -> "GLIDE":
