@@ -14,7 +14,7 @@ from typing import Callable, Iterator
 import torch
 from torch import Tensor
 from .diffusion import Schedule, at, q_sample, q_posterior, to_x0, to_eps, to_v
-from .system import Step
+from .system import Step, noise_like
 
 # %% ../nbs/readings/02_ddpm.ipynb #c022
 # (x_t (B, C, H, W), t (B,), cond) -> prediction (B, C, H, W) of "eps", "x0" or "v"
@@ -214,22 +214,15 @@ def transitions(
     T-1. ValueError where they do not fall.
     """
     times = step_indices(schedule.T, num_steps) if times is None else [int(t) for t in times]
-    if (
-        not times
-        or times[0] >= schedule.T
-        or times[-1] < 0
-        or any(t <= s for t, s in zip(times, times[1:]))
-    ):
-        raise ValueError(
-            f"times must fall, from at most {schedule.T - 1} to at least 0, and name at least"
-            " one step"
-        )
+    fall = bool(times) and all(t > s for t, s in zip(times, times[1:]))
+    if not fall or times[0] >= schedule.T or times[-1] < 0:
+        bounds = f"from at most {schedule.T - 1} to at least 0"
+        raise ValueError(f"times must fall, {bounds}, and name at least one step")
     levels = [float(schedule.alpha_bar[t]) for t in times] + [1.0]
-    if levels[-2] == 1:
-        raise ValueError(
-            f"alpha_bar is 1 at time {times[-1]}: there is no noise to remove; visit later"
-            " times only"
-        )
+    for k, (level, after) in enumerate(zip(levels, levels[1:])):
+        if level >= after:
+            here = f"alpha_bar is {level:g} at time {times[k]} and {after:g} at the next"
+            raise ValueError(f"{here}: there is no noise to remove; leave one of them out")
     return list(zip(times, times[1:] + [-1], levels, levels[1:]))
 
 # %% ../nbs/readings/02_ddpm.ipynb #c062
@@ -253,7 +246,7 @@ def ancestral(
     *,
     kind: str = "eps",
     variance: str = "small",
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
     clip: bool = True,
     num_steps: int | None = None,
     times: list[int] | None = None,
@@ -263,7 +256,8 @@ def ancestral(
 
     variance "small" is beta-tilde, "large" is beta (DDPM, sec. 3.2). With num_steps < T, or
     with `times`, it walks a sub-sequence of the times, with the betas that the sub-sequence
-    implies (Improved DDPM, sec. 4). x_T: (B, C, H, W) standard normal noise.
+    implies (Improved DDPM, sec. 4). x_T: (B, C, H, W) standard normal noise; generator: of the
+    fresh noise, one for all rows or a list of one a row (`system.noise_like`).
     """
     if variance not in ("small", "large"):
         raise ValueError(f"variance is 'small' or 'large', not {variance!r}")
@@ -273,13 +267,7 @@ def ancestral(
         alpha, beta = a / a_prev, 1 - a / a_prev
         mean = a_prev**0.5 * beta / (1 - a) * x0_hat + alpha**0.5 * (1 - a_prev) / (1 - a) * x
         sigma2 = beta * (1 - a_prev) / (1 - a) if variance == "small" else beta
-        x = (
-            mean
-            if s < 0
-            else mean
-            + sigma2**0.5
-            * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        )
+        x = mean if s < 0 else mean + sigma2**0.5 * noise_like(x, generator)
         yield Step(i, len(steps), s, x, x0_hat)
 
 # %% ../nbs/readings/02_ddpm.ipynb #c077
@@ -292,7 +280,7 @@ def ddim(
     kind: str = "eps",
     num_steps: int = 50,
     eta: float = 0.0,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
     clip: bool = True,
     times: list[int] | None = None,
 ) -> Iterator[Step]:
@@ -309,11 +297,9 @@ def ddim(
         x0_hat = predict_x0(denoiser, schedule, x, t, cond, kind, clip)
         eps = (x - a**0.5 * x0_hat) / (1 - a) ** 0.5
         sigma = eta * ((1 - a_prev) / (1 - a)) ** 0.5 * (1 - a / a_prev) ** 0.5
-        x = a_prev**0.5 * x0_hat + (1 - a_prev - sigma**2) ** 0.5 * eps
+        x = a_prev**0.5 * x0_hat + max(0, 1 - a_prev - sigma**2) ** 0.5 * eps
         if sigma > 0:
-            x = x + sigma * torch.randn(
-                x.shape, generator=generator, device=x.device, dtype=x.dtype
-            )
+            x = x + sigma * noise_like(x, generator)
         yield Step(i, len(steps), s, x, x0_hat)
 
 # %% ../nbs/readings/02_ddpm.ipynb #c085

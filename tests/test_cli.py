@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from t2i_course import __version__
+from t2i_course.storage import WEIGHTS
 from t2i_course.system import Gallery, Stage, Step, TextToImage, check_prompts
 from t2i_course.training.recipe import recipes_of
 from t2i_course.command import cli, doctor
@@ -124,9 +125,6 @@ def test_systems_lists_all(capsys):
 
 
 def test_the_table_of_systems_names_what_exists():
-    from t2i_course.storage import WEIGHTS
-
-    assert evaluation.WEIGHTS == WEIGHTS
     for name, system in evaluation.SYSTEMS.items():
         cls = system.load_class()
         new = cls.create(["a fox, noto style", "two red circles on a white background"])
@@ -1047,6 +1045,39 @@ def test_evaluate_writes_the_best_into_the_card(place, model, capsys):
         "scores" in (before := json.loads((Path(model) / "card.json").read_text()))
         and before["scores"] == {}
     )
+
+
+def test_a_folder_called_like_a_shipped_system(model, capsys, tmp_path, monkeypatch):
+    """A path is a path: its weights are loaded and its card is written, whatever its name."""
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model, "pixel-small")
+    shutil.copytree(model, "pixel")
+    installed = WEIGHTS / "pixel-small" / "card.json"
+    before, score = installed.read_bytes(), ["--captions", "2", "--steps", "1"]
+    mine = evaluation.load_system(model).state_dict()
+    shipped = evaluation.load_system("pixel-small").state_dict()
+    for name in ("./pixel-small", Path("pixel-small"), "./pixel", str(tmp_path / "pixel")):
+        found = evaluation.load_system(name).state_dict()
+        assert all(torch.equal(v, mine[k]) for k, v in found.items()), name
+    name = next(k for k, v in mine.items() if not torch.equal(v, shipped[k]))
+    for word in ("pixel", "pixel-small"):
+        assert torch.equal(evaluation.load_system(word).state_dict()[name], shipped[name])
+
+    assert main(["evaluate", "pixel", *score]) == 0  # the shipped one: nothing is written
+    assert main(["evaluate", str(WEIGHTS / "pixel-small"), *score]) == 0  # by its path too
+    (tmp_path / "link").symlink_to(WEIGHTS / "pixel-small")
+    assert main(["evaluate", "./link", *score]) == 0
+    assert "written to" not in capsys.readouterr().out
+    assert not json.loads(Path("pixel", "card.json").read_text())["scores"]
+    assert main(["evaluate", "./pixel-small", *score]) == 0
+    card = json.loads(Path("pixel-small", "card.json").read_text())
+    assert card["scores"]["shapes"]["n"] == 2 and card["steps"] == 2
+    assert card["sha256"] == evaluation.digest_of(Path(model))
+    assert installed.read_bytes() == before
+    for nothing in ("./glide", "no/pixel"):
+        assert "unknown system" in refused(capsys, "evaluate", nothing)
 
 
 def test_a_damaged_card_or_model_is_named(place, model, capsys, tmp_path):
