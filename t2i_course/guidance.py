@@ -249,5 +249,10 @@ class PixelDiffusion(TextToImage):
         if num_steps is None:
             num_steps = self.num_steps
         yield from SAMPLERS[sampler](
-            denoiser, self.schedule, x_T, cond, kind=self.prediction, num_steps=num_steps
+            denoiser,
+            self.schedule,
+            x_T,
+            cond,
+            prediction_type=self.prediction,
+            num_steps=num_steps,
         )
