@@ -17,7 +17,7 @@ ROOMS = {
         "networks",
         ["unet", "transformer", "text", "adm", "autoencoder", "codebooks"],
     ),
-    "Training": ("training", ["loop", "optimizers"]),
+    "Training": ("training", ["recipe", "optimizers", "loop"]),
     "Published weights": ("published", ["files"]),
     "Widgets": ("widgets", ["players", "ask", "plots"]),
     "Measure": ("measure", ["evaluation"]),
