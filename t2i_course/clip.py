@@ -35,7 +35,6 @@ from t2i_course.data.shapes import (
     write_caption,
 )
 from .networks.text import Tokenizer
-from .training.loop import Recipe
 from .networks.transformer import Block, Transformer, attention
 
 # %% ../nbs/readings/04_clip.ipynb #c023
@@ -449,33 +448,6 @@ class CLIP(nn.Module):
     in [0, 1], and for training `p_retell` (see `retell`) and `hard` (whether each picture also
     meets a near miss of its caption).
     """
-
-    RECIPES = {
-        "gpu": Recipe(
-            steps=20_000,
-            batch_size=1024,
-            lr=1e-3,
-            warmup=500,
-            decay=15_000,
-            ema=0.999,
-            optimizer="muon",
-            weight_decay=0.1,
-            precision="bf16",
-            save_every=1_000,
-        ),
-        "cpu": Recipe(
-            steps=2_400,
-            batch_size=512,
-            lr=2e-3,
-            warmup=50,
-            decay=2_100,
-            ema=0.99,
-            optimizer="muon",
-            weight_decay=0.1,
-            precision="bf16",
-            save_every=200,
-        ),
-    }
 
     def __init__(
         self,

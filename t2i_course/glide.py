@@ -39,7 +39,6 @@ from t2i_course.system import (
     check_prompts,
 )
 from .networks.text import FirstGuess, Tokenizer
-from .training.loop import Recipe
 from .networks.transformer import Transformer
 from .networks.unet import time_embedding
 
@@ -149,7 +148,7 @@ def ancestral_learned(
     x_T: Tensor,
     cond=None,
     *,
-    kind: str = "eps",
+    prediction_type: str = "eps",
     num_steps: int = 100,
     times: list[int] | None = None,
     generator: torch.Generator | None = None,
@@ -166,7 +165,7 @@ def ancestral_learned(
             p, half["v"] = network(x_t, t, cond).chunk(2, dim=1)
             return p
 
-        x0_hat = predict_x0(prediction, schedule, x, t, cond, kind, clip)
+        x0_hat = predict_x0(prediction, schedule, x, t, cond, prediction_type, clip)
         alpha, beta = a / a_prev, 1 - a / a_prev
         x = a_prev**0.5 * beta / (1 - a) * x0_hat + alpha**0.5 * (1 - a_prev) / (1 - a) * x
         if s >= 0:
@@ -601,126 +600,6 @@ class GLIDE(_Losses):
     upsampler is trained on), `guidance`, `num_steps`, `sampler`: defaults for drawing.
     """
 
-    RECIPES = {
-        "gpu": {
-            "text": Recipe(
-                steps=6_000,
-                batch_size=1024,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=2_000,
-                ema=0.99,
-                precision="bf16",
-                save_every=2_000,
-            ),
-            "base": Recipe(
-                steps=30_000,
-                batch_size=512,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=500,
-                decay=20_000,
-                ema=0.9995,
-                precision="bf16",
-                compile=True,
-                save_every=2_000,
-            ),
-            "upsampler": Recipe(
-                steps=8_000,
-                batch_size=256,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=200,
-                decay=6_000,
-                ema=0.999,
-                precision="bf16",
-                compile=True,
-                save_every=1_000,
-            ),
-            "inpaint": Recipe(
-                steps=6_000,
-                batch_size=512,
-                lr=7e-4,
-                optimizer="muon",
-                warmup=200,
-                decay=5_000,
-                ema=0.999,
-                precision="bf16",
-                compile=True,
-                save_every=1_000,
-            ),
-            "noisy_clip": Recipe(
-                steps=6_000,
-                batch_size=1024,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=200,
-                decay=5_000,
-                ema=0.999,
-                precision="bf16",
-                save_every=1_000,
-            ),
-        },
-        "cpu": {
-            "text": Recipe(
-                steps=1_400,
-                batch_size=128,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=420,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-            "base": Recipe(
-                steps=3_200,
-                batch_size=48,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=2_200,
-                ema=0.997,
-                precision="bf16",
-                save_every=200,
-            ),
-            "upsampler": Recipe(
-                steps=1_400,
-                batch_size=48,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=1_100,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-            "inpaint": Recipe(
-                steps=600,
-                batch_size=48,
-                lr=7e-4,
-                optimizer="muon",
-                warmup=50,
-                decay=500,
-                ema=0.99,
-                precision="bf16",
-                save_every=100,
-            ),
-            "noisy_clip": Recipe(
-                steps=1_000,
-                batch_size=256,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=800,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-        },
-    }
-
     @classmethod
     def create(cls, captions: list[str], **config) -> "GLIDE":
         """A new, untrained model of the shipped size, its tokenizer trained on these captions;
@@ -818,7 +697,13 @@ class GLIDE(_Losses):
         )
         if sampler == "ddpm" and not clip_guidance:
             run = ancestral_learned(
-                network, self.schedule, x_T, cond, kind=kind, generator=generator, **options
+                network,
+                self.schedule,
+                x_T,
+                cond,
+                prediction_type=kind,
+                generator=generator,
+                **options,
             )
         else:
             denoiser = prediction_of(network)
@@ -831,7 +716,7 @@ class GLIDE(_Losses):
                     "eps",
                 )
             run = SAMPLERS["ddim" if sampler == "ddpm" else sampler](
-                denoiser, self.schedule, x_T, cond, kind=kind, **options
+                denoiser, self.schedule, x_T, cond, prediction_type=kind, **options
             )
         factor, up = self.image_size // self.base_size, uneven_times(self.up_schedule.T)
         for step in run:
@@ -875,7 +760,12 @@ class GLIDE(_Losses):
             10 if self.kind == "x0" else 0
         ]  # trained for minutes, a network has hardly met t < 5: see "Break it"
         for step in ddim(
-            prediction_of(network), self.up_schedule, x_T, cond, kind=kind, times=times
+            prediction_of(network),
+            self.up_schedule,
+            x_T,
+            cond,
+            prediction_type=kind,
+            times=times,
         ):
             yield Step(before + step.i, before + step.num_steps, step.t, step.x, step.x0_hat)
 

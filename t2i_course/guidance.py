@@ -15,7 +15,6 @@ from .diffusion import Schedule, at, to_eps, to_x0
 from .ddpm import Denoiser, diffusion_loss, ancestral, ddim, dpm_solver_pp_2m
 from .system import Step, TextToImage, check_prompts
 from .networks.text import Tokenizer, TextEncoder
-from .training.loop import Recipe
 from .networks.unet import UNet
 
 # %% ../nbs/readings/03_guidance.ipynb #c022
@@ -127,31 +126,6 @@ class PixelDiffusion(TextToImage):
     `sampler` (defaults for drawing).
     """
 
-    RECIPES = {
-        "gpu": Recipe(
-            steps=30_000,
-            batch_size=512,
-            lr=2.5e-3,
-            optimizer="muon",
-            warmup=500,
-            decay=20_000,
-            ema=0.9995,
-            precision="bf16",
-            compile=True,
-            save_every=2_000,
-        ),
-        "cpu": Recipe(
-            steps=5_500,
-            batch_size=48,
-            lr=2.5e-3,
-            optimizer="muon",
-            warmup=100,
-            decay=4_500,
-            ema=0.998,
-            precision="bf16",
-            save_every=250,
-        ),
-    }
     prediction = "x0"
 
     def __init__(
@@ -275,5 +249,10 @@ class PixelDiffusion(TextToImage):
         if num_steps is None:
             num_steps = self.num_steps
         yield from SAMPLERS[sampler](
-            denoiser, self.schedule, x_T, cond, kind=self.prediction, num_steps=num_steps
+            denoiser,
+            self.schedule,
+            x_T,
+            cond,
+            prediction_type=self.prediction,
+            num_steps=num_steps,
         )

@@ -50,7 +50,6 @@ from t2i_course.system import (
     check_prompts,
 )
 from .networks.text import FirstGuess, Tokenizer, TextEncoder
-from .training.loop import Recipe
 from .networks.unet import UNet
 
 # %% ../nbs/readings/07_ldm.ipynb #c013
@@ -137,78 +136,6 @@ class LatentDiffusion(TextToImage):
     """
 
     image_size = 64
-    RECIPES = {
-        "gpu": {
-            "autoencoder": Recipe(
-                steps=20_000,
-                batch_size=256,
-                lr=1e-3,
-                optimizer="muon",
-                warmup=200,
-                decay=15_000,
-                ema=0.999,
-                precision="bf16",
-                save_every=2_000,
-            ),
-            "text": Recipe(
-                steps=6_000,
-                batch_size=1024,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=2_000,
-                ema=0.99,
-                precision="bf16",
-                save_every=2_000,
-            ),
-            "model": Recipe(
-                steps=40_000,
-                batch_size=512,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=500,
-                decay=30_000,
-                ema=0.9995,
-                precision="bf16",
-                save_every=2_000,
-            ),
-        },
-        "cpu": {
-            "autoencoder": Recipe(
-                steps=4_000,
-                batch_size=48,
-                lr=4e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=3_000,
-                ema=0.995,
-                precision="bf16",
-                save_every=250,
-            ),
-            "text": Recipe(
-                steps=1_600,
-                batch_size=128,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=480,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-            "model": Recipe(
-                steps=6_000,
-                batch_size=48,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=2_800,
-                ema=0.997,
-                precision="bf16",
-                save_every=250,
-            ),
-        },
-    }
 
     def __init__(
         self,
@@ -535,7 +462,14 @@ class LatentDiffusion(TextToImage):
             denoiser, kind = wrap(denoiser), "x0"
         options = {"generator": generator} if sampler == "ddpm" else {}
         for step in SAMPLERS[sampler](
-            denoiser, self.schedule, z_T, cond, kind=kind, times=times, clip=False, **options
+            denoiser,
+            self.schedule,
+            z_T,
+            cond,
+            prediction_type=kind,
+            times=times,
+            clip=False,
+            **options,
         ):
             yield LatentStep(step, self.to_pictures)
 

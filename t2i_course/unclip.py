@@ -40,7 +40,6 @@ from t2i_course.system import (
     check_pictures,
     check_prompts,
 )
-from .training.loop import Recipe
 from .networks.transformer import Transformer
 
 # %% ../nbs/readings/08_unclip.ipynb #c031
@@ -65,7 +64,14 @@ def draw_embeddings(
         len(text["mask"]), len(prior.mean), generator=generator, device=prior.mean.device
     )
     for step in ancestral(
-        within, schedule, z_T, text, kind="x0", times=times, generator=generator, clip=False
+        within,
+        schedule,
+        z_T,
+        text,
+        prediction_type="x0",
+        times=times,
+        generator=generator,
+        clip=False,
     ):
         pass
     return step.x * prior.std + prior.mean
@@ -230,7 +236,7 @@ class Upsampler(nn.Module):
             self.schedule,
             x_T,
             self.enlarge(low),
-            kind=self.kind,
+            prediction_type=self.kind,
             times=times,
             generator=generator,
         )
@@ -268,7 +274,6 @@ SPACINGS = {
     "linspace": lambda T, n: [round(i * (T - 1) / max(1, n - 1)) for i in range(n)][::-1],
 }
 PRIORS = ("diffusion", "ar", "text", "none")
-_FAST = dict(optimizer="muon", precision="bf16")
 
 
 class _Networks(TextToImage):
@@ -684,7 +689,8 @@ class _Drawing(_Losses):
             if x_T is None
             else x_T.to(self.device)
         )
-        options = dict(kind=self.kind, times=self.times(self.schedule.T, num_steps))
+        times = self.times(self.schedule.T, num_steps)
+        options = dict(prediction_type=self.kind, times=times)
         if sampler == "ddpm":
             run = ancestral_learned(
                 network, self.schedule, x_T, cond, generator=generator, **options
@@ -759,94 +765,6 @@ class UnCLIP(_Drawing):
     """
 
     image_size = 64  # of what `create` makes; the upsamplers of a model set its own
-    RECIPES = {
-        "gpu": {
-            "prior": Recipe(
-                steps=15_000,
-                batch_size=1024,
-                lr=2e-3,
-                **_FAST,
-                warmup=200,
-                decay=12_000,
-                ema=0.999,
-                save_every=2_000,
-            ),
-            "ar_prior": Recipe(
-                steps=8_000,
-                batch_size=1024,
-                lr=2e-3,
-                **_FAST,
-                warmup=200,
-                decay=7_000,
-                ema=0.999,
-                save_every=2_000,
-            ),
-            "decoder": Recipe(
-                steps=30_000,
-                batch_size=512,
-                lr=1.5e-3,
-                **_FAST,
-                warmup=500,
-                decay=20_000,
-                ema=0.9995,
-                compile=True,
-                save_every=2_000,
-            ),
-            "upsampler": Recipe(
-                steps=8_000,
-                batch_size=256,
-                lr=1.5e-3,
-                **_FAST,
-                warmup=200,
-                decay=6_000,
-                ema=0.999,
-                compile=True,
-                save_every=1_000,
-            ),
-        },
-        "cpu": {
-            "prior": Recipe(
-                steps=3_000,
-                batch_size=128,
-                lr=2e-3,
-                **_FAST,
-                warmup=50,
-                decay=2_500,
-                ema=0.995,
-                save_every=200,
-            ),
-            "ar_prior": Recipe(
-                steps=1_000,
-                batch_size=128,
-                lr=2e-3,
-                **_FAST,
-                warmup=50,
-                decay=800,
-                ema=0.99,
-                save_every=200,
-            ),
-            "decoder": Recipe(
-                steps=3_000,
-                batch_size=48,
-                lr=1.5e-3,
-                **_FAST,
-                warmup=100,
-                decay=2_200,
-                ema=0.997,
-                save_every=200,
-            ),
-            "upsampler": Recipe(
-                steps=1_400,
-                batch_size=48,
-                lr=1.5e-3,
-                **_FAST,
-                warmup=50,
-                decay=1_100,
-                ema=0.99,
-                save_every=200,
-            ),
-        },
-    }
 
     @classmethod
     def create(

@@ -35,7 +35,6 @@ HEAVY = [
     "torchmetrics",
     "resvg_py",
     "nbdev",
-    "fastcore",
     "scipy",
     "pandas",
     "sklearn",

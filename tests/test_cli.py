@@ -10,7 +10,7 @@ from PIL import Image
 from t2i_course import __version__
 from t2i_course.storage import WEIGHTS
 from t2i_course.system import Gallery, Stage, Step, TextToImage, check_prompts
-from t2i_course.training.loop import Recipe
+from t2i_course.training.recipe import recipes_of
 from t2i_course.command import cli, doctor
 from t2i_course.command import draw as drawing
 from t2i_course.command import train as trainer
@@ -125,15 +125,13 @@ def test_systems_lists_all(capsys):
 
 
 def test_the_table_of_systems_names_what_exists():
-    for system in evaluation.SYSTEMS.values():
+    for name, system in evaluation.SYSTEMS.items():
         cls = system.load_class()
-        assert cls.RECIPES.keys() >= {"cpu", "gpu"}
         new = cls.create(["a fox, noto style", "two red circles on a white background"])
         stages = list(getattr(new, "stages", {"model": new}))
-        for recipes in cls.RECIPES.values():
-            assert (
-                list(recipes if isinstance(recipes, dict) else {"model": recipes}) == stages
-            ), "the recipes are those of the stages, in their order"
+        for preset in ("cpu", "gpu"):
+            recipes = recipes_of(name, preset)
+            assert list(recipes) == stages, "of all stages, in their order"
         assert (trainer.size_of(cls) or 32) == new.image_size
 
 
@@ -565,12 +563,6 @@ class Painter(TextToImage):
     Draws that colour, a little off for each noise.
     """
 
-    RECIPES = {
-        "cpu": {
-            "colour": Recipe(steps=6, batch_size=8, warmup=1),
-            "echo": Recipe(steps=4, batch_size=8, warmup=1, precision="bf16"),
-        }
-    }
     guidance = 2.0
 
     def __init__(self, image_size: int = 64):
@@ -656,9 +648,23 @@ def painter_place(tmp_path_factory):
 
 
 PAINTER = evaluation.System(__name__, "Painter", "painter-small", 9, "for tests")
+PAINTERS_RECIPE = """
+[cpu.colour]
+steps = 6
+batch_size = 8
+warmup = 1
+
+[cpu.echo]
+steps = 4
+batch_size = 8
+warmup = 1
+precision = "bf16"
+"""
 
 
 def train_painter(place, out, *more):
+    recipe = place / "painter.toml"
+    recipe.write_text(PAINTERS_RECIPE)
     return [
         str(a)
         for a in (
@@ -670,6 +676,8 @@ def train_painter(place, out, *more):
             "cpu",
             "--data",
             place / "set.safetensors",
+            "--recipe",
+            recipe,
             "--out",
             out,
             *more,
@@ -943,28 +951,14 @@ def test_draw_from_a_picture(painter, model, tmp_path, capsys):
 
 
 def test_clip_trains_and_judges_but_does_not_draw(place, tmp_path, capsys):
-    out = str(tmp_path / "clip")
     from t2i_course.clip import CLIP
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CLIP.RECIPES, "cpu", Recipe(steps=2, batch_size=8, warmup=1))
-        assert (
-            main(
-                [
-                    "train",
-                    "clip",
-                    "--preset",
-                    "cpu",
-                    "--device",
-                    "cpu",
-                    "--data",
-                    str(place / "set.safetensors"),
-                    "--out",
-                    out,
-                ]
-            )
-            == 0
-        )
+    out = str(tmp_path / "clip")
+    argv = ["train", "clip", "--preset", "cpu", "--device", "cpu", "--out", out]
+    short = tmp_path / "short.toml"
+    short.write_text("[cpu.model]\nsteps = 2\nbatch_size = 8\nwarmup = 1\n")
+    argv += ["--data", str(place / "set.safetensors"), "--recipe", str(short)]
+    assert main(argv) == 0
     assert "draw" not in capsys.readouterr().out
     card = read(out)
     assert (
