@@ -7,7 +7,7 @@ Docs: https://t2i-course.github.io/t2i_course/storage.html.md"""
 # %% ../nbs/storage.ipynb #c002
 from __future__ import annotations
 
-import errno, glob, json, os, shutil, threading, time
+import glob, json, os, shutil, threading, time
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,18 +77,12 @@ def save_tensors(
     path: str | Path, tensors: dict[str, Tensor], metadata: dict | None = None
 ) -> Path:
     """Write named tensors and JSON metadata to one safetensors file, whole or not at all."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-
-    def write(temporary):
-        try:
-            save_file(tensors, temporary, {"t2i": json.dumps(metadata or {})})
-        except SafetensorError as e:  # a full disk, and no OSError
-            raise OSError(errno.EIO, str(e).split("I/O error: ")[-1]) from None
-
-    return write_atomically(path, write)
+    content = save(tensors, {"t2i": json.dumps(metadata or {})})
+    # and not save_file, which writes to a name of its own that a kill would leave behind
+    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
