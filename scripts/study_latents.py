@@ -150,7 +150,7 @@ class Denoising:
             SCHEDULE,
             z_T,
             cond,
-            kind="x0",
+            prediction_type="x0",
             num_steps=num_steps,
             clip=False,
         ):

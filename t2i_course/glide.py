@@ -140,7 +140,7 @@ def ancestral_learned(
     x_T: Tensor,
     cond=None,
     *,
-    kind: str = "eps",
+    prediction_type: str = "eps",
     num_steps: int = 100,
     times: list[int] | None = None,
     generator: torch.Generator | None = None,
@@ -157,7 +157,7 @@ def ancestral_learned(
             p, half["v"] = network(x_t, t, cond).chunk(2, dim=1)
             return p
 
-        x0_hat = predict_x0(prediction, schedule, x, t, cond, kind, clip)
+        x0_hat = predict_x0(prediction, schedule, x, t, cond, prediction_type, clip)
         alpha, beta = a / a_prev, 1 - a / a_prev
         x = a_prev**0.5 * beta / (1 - a) * x0_hat + alpha**0.5 * (1 - a_prev) / (1 - a) * x
         if s >= 0:
@@ -689,7 +689,13 @@ class GLIDE(_Losses):
         )
         if sampler == "ddpm" and not clip_guidance:
             run = ancestral_learned(
-                network, self.schedule, x_T, cond, kind=kind, generator=generator, **options
+                network,
+                self.schedule,
+                x_T,
+                cond,
+                prediction_type=kind,
+                generator=generator,
+                **options,
             )
         else:
             denoiser = prediction_of(network)
@@ -702,7 +708,7 @@ class GLIDE(_Losses):
                     "eps",
                 )
             run = SAMPLERS["ddim" if sampler == "ddpm" else sampler](
-                denoiser, self.schedule, x_T, cond, kind=kind, **options
+                denoiser, self.schedule, x_T, cond, prediction_type=kind, **options
             )
         factor, up = self.image_size // self.base_size, uneven_times(self.up_schedule.T)
         for step in run:
@@ -746,7 +752,12 @@ class GLIDE(_Losses):
             10 if self.kind == "x0" else 0
         ]  # trained for minutes, a network has hardly met t < 5: see "Break it"
         for step in ddim(
-            prediction_of(network), self.up_schedule, x_T, cond, kind=kind, times=times
+            prediction_of(network),
+            self.up_schedule,
+            x_T,
+            cond,
+            prediction_type=kind,
+            times=times,
         ):
             yield Step(before + step.i, before + step.num_steps, step.t, step.x, step.x0_hat)
 

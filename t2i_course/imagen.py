@@ -73,7 +73,7 @@ THRESHOLDS = {
 
 def thresholded(denoiser: Denoiser, schedule: Schedule, kind: str, rule) -> Denoiser:
     """A denoiser whose clean picture goes through `rule`: it predicts x0, whatever `denoiser`
-    predicts. For samplers called with kind="x0" and clip=False.
+    predicts. For samplers called with prediction_type="x0" and clip=False.
     """
     return lambda x_t, t, cond=None: rule(
         to_x0(schedule, x_t, t, denoiser(x_t, t, cond).to(x_t.dtype), kind)
@@ -508,7 +508,7 @@ class Imagen(_Losses):
             self.schedule,
             randn(self.base_size),
             cond,
-            kind="x0",
+            prediction_type="x0",
             num_steps=num_steps,
             clip=False,
         ):
@@ -556,7 +556,7 @@ class Imagen(_Losses):
             self.up_schedule,
             x_T,
             cond,
-            kind="x0",
+            prediction_type="x0",
             num_steps=self.up_steps,
             clip=False,
         ):
@@ -866,7 +866,7 @@ class DeepFloydIF(TextToImage):
             self.schedule,
             x_T,
             self.read(prompts),
-            kind="x0",
+            prediction_type="x0",
             times=times,
             generator=generator,
             clip=False,

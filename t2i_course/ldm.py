@@ -454,7 +454,14 @@ class LatentDiffusion(TextToImage):
             denoiser, kind = wrap(denoiser), "x0"
         options = {"generator": generator} if sampler == "ddpm" else {}
         for step in SAMPLERS[sampler](
-            denoiser, self.schedule, z_T, cond, kind=kind, times=times, clip=False, **options
+            denoiser,
+            self.schedule,
+            z_T,
+            cond,
+            prediction_type=kind,
+            times=times,
+            clip=False,
+            **options,
         ):
             yield LatentStep(step, self.to_pictures)
 

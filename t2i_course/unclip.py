@@ -57,7 +57,14 @@ def draw_embeddings(
         len(text["mask"]), len(prior.mean), generator=generator, device=prior.mean.device
     )
     for step in ancestral(
-        within, schedule, z_T, text, kind="x0", times=times, generator=generator, clip=False
+        within,
+        schedule,
+        z_T,
+        text,
+        prediction_type="x0",
+        times=times,
+        generator=generator,
+        clip=False,
     ):
         pass
     return step.x * prior.std + prior.mean
@@ -222,7 +229,7 @@ class Upsampler(nn.Module):
             self.schedule,
             x_T,
             self.enlarge(low),
-            kind=self.kind,
+            prediction_type=self.kind,
             times=times,
             generator=generator,
         )
@@ -675,7 +682,8 @@ class _Drawing(_Losses):
             if x_T is None
             else x_T.to(self.device)
         )
-        options = dict(kind=self.kind, times=self.times(self.schedule.T, num_steps))
+        times = self.times(self.schedule.T, num_steps)
+        options = dict(prediction_type=self.kind, times=times)
         if sampler == "ddpm":
             run = ancestral_learned(
                 network, self.schedule, x_T, cond, generator=generator, **options
