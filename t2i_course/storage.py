@@ -7,14 +7,14 @@ Docs: https://t2i-course.github.io/t2i_course/storage.html.md"""
 # %% ../nbs/storage.ipynb #c002
 from __future__ import annotations
 
-import glob, json, os, shutil, threading, time
+import glob, json, os, re, shutil, threading, time
 from contextlib import suppress
 from pathlib import Path
 
 # %% auto #0
 __all__ = ['WEIGHTS', 'is_alive', 'sweep', 'write_atomically', 'save_tensors', 'load_tensors', 'exchange', 'write_folder',
            'keep_others', 'load_strictly', 'shipped', 'is_path', 'find_pretrained', 'read_json', 'load_pretrained',
-           'save_pretrained', 'write_json']
+           'with_new_names', 'save_pretrained', 'write_json']
 
 # %% ../nbs/storage.ipynb #w001
 def is_alive(pid: str) -> bool:
@@ -232,8 +232,23 @@ def load_pretrained(cls: type, name_or_folder: str | Path) -> torch.nn.Module:
         raise ValueError(
             f"{folder} holds another system than {cls.__name__}; see its config.json"
         )
+    system = cls(**config)
     tensors, _ = load_tensors(folder / "model.safetensors")
-    return load_strictly(cls(**config), tensors, str(folder / "model.safetensors"))
+    return load_strictly(system, with_new_names(system, tensors), str(folder / "model.safetensors"))
+
+
+def with_new_names(system: torch.nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict whose entries that `system` does not know go through its table `renamed`
+    ({pattern: replacement}, in order): weights saved under former names still fit.
+    """
+    own, table = system.state_dict(), getattr(system, "renamed", {})
+
+    def new_name(name):
+        for old, new in table.items() if name not in own else ():
+            name = re.sub(old, new, name)
+        return name
+
+    return {new_name(name): tensor for name, tensor in state.items()}
 
 
 def save_pretrained(

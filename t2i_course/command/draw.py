@@ -13,6 +13,7 @@ from pathlib import Path
 from .. import __version__
 from .parser import add_drawing, check_writable, number
 from t2i_course.measure.evaluation import (
+    has_choice,
     SYSTEMS,
     best_of,
     find_system,
@@ -75,7 +76,6 @@ def draw_gallery(model, prompts: list[str], args):
     """Draw with a bar on the screen: args.n pictures a prompt, or with --rerank the best args.n
     of so many. ValueError for options that the system does not have.
     """
-    from inspect import signature
     from tqdm.auto import tqdm
     from t2i_course.data.pictures import read_picture
     from t2i_course.system import Gallery, check_prompts
@@ -97,7 +97,7 @@ def draw_gallery(model, prompts: list[str], args):
             **options,
         ).images
     else:
-        if args.sampler and "sampler" not in signature(model.steps).parameters:
+        if args.sampler and not has_choice(model, "sampler"):
             raise ValueError(f"{args.system} has no choice of samplers; leave --sampler out")
         bar = None
         for step in model.steps(prompts, **options):
