@@ -11,6 +11,7 @@ parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 lib = cfg["lib_path"]
 suffix = "_requirements"
+DATA = ("*.safetensors", "*.json.xz", "*.json", "*.toml", "ATTRIBUTION.md")
 
 
 class SdistWithSettings(sdist):
@@ -33,8 +34,8 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
     packages=find_packages(include=[lib, f"{lib}.*"]),
-    # weights, the vector archive, cards and the licences of what is in them
-    package_data={lib: [f"**/{p}" for p in ("*.safetensors", "*.json.xz", "*.json", "ATTRIBUTION.md")]},
+    # weights, the vector archive, cards, recipes, and the licences of what is in them
+    package_data={lib: [f"**/{p}" for p in DATA]},
     include_package_data=False,
     install_requires=cfg["requirements"].split(),
     extras_require={k.removesuffix(suffix): v.split() for k, v in cfg.items() if k.endswith(suffix)},

@@ -11,16 +11,17 @@ from nbdev.config import get_config
 # in the order data flows; what is not named here follows by name
 ROOMS = {
     "Readings": ("readings", []),
-    "The house": ("", ["system", "storage", "exercises"]),
-    "Data": ("data", ["captioned", "emoji", "shapes", "degrade"]),
+    "The house": ("", ["system", "storage"]),
+    "Data": ("data", ["captioned", "emoji", "shapes", "pictures", "degrade"]),
     "Networks": (
         "networks",
         ["unet", "transformer", "text", "adm", "autoencoder", "codebooks"],
     ),
-    "Training": ("training", ["loop", "optimizers"]),
+    "Training": ("training", ["recipe", "optimizers", "loop"]),
     "Published weights": ("published", ["files"]),
     "Widgets": ("widgets", ["players", "ask", "plots"]),
     "Measure": ("measure", ["evaluation"]),
+    "Exercises": ("exercises", ["box"]),
     "Papers": ("papers", ["cards", "facts"]),
     "Command line": ("command", ["cli", "parser", "draw", "train"]),
     "Parity": ("parity", []),

@@ -32,7 +32,8 @@ from t2i_course.data.degrade import bsr_degrade
 from t2i_course.networks.perception import perceptual_distance
 from t2i_course.data.shapes import BACKGROUNDS, COLOURS, SHAPES
 from t2i_course.system import Stage
-from t2i_course.training.loop import Recipe, train
+from t2i_course.training.loop import train
+from t2i_course.training.recipe import Recipe
 from t2i_course.networks.unet import UNet
 
 RECIPE = Recipe(
@@ -149,7 +150,7 @@ class Denoising:
             SCHEDULE,
             z_T,
             cond,
-            kind="x0",
+            prediction_type="x0",
             num_steps=num_steps,
             clip=False,
         ):

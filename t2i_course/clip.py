@@ -20,6 +20,7 @@ from torch import nn, Tensor
 from .storage import load_pretrained, load_strictly, save_pretrained
 from .published.clip import PUBLISHED, published_names
 from .data.emoji import archive
+from .data.pictures import check_range
 from .published.files import fetch, read_published
 from t2i_course.data.shapes import (
     BACKGROUNDS,
@@ -34,7 +35,6 @@ from t2i_course.data.shapes import (
     write_caption,
 )
 from .networks.text import Tokenizer
-from .training.loop import Recipe
 from .networks.transformer import Block, Transformer, attention
 
 # %% ../nbs/readings/04_clip.ipynb #c023
@@ -449,33 +449,6 @@ class CLIP(nn.Module):
     meets a near miss of its caption).
     """
 
-    RECIPES = {
-        "gpu": Recipe(
-            steps=20_000,
-            batch_size=1024,
-            lr=1e-3,
-            warmup=500,
-            decay=15_000,
-            ema=0.999,
-            optimizer="muon",
-            weight_decay=0.1,
-            precision="bf16",
-            save_every=1_000,
-        ),
-        "cpu": Recipe(
-            steps=2_400,
-            batch_size=512,
-            lr=2e-3,
-            warmup=50,
-            decay=2_100,
-            ema=0.99,
-            optimizer="muon",
-            weight_decay=0.1,
-            precision="bf16",
-            save_every=200,
-        ),
-    }
-
     def __init__(
         self,
         tokenizer: str | None,
@@ -594,17 +567,7 @@ class CLIP(nn.Module):
                 f"pictures must be (N, {', '.join(map(str, wanted))}) with N at least 1, got"
                 f" {tuple(images.shape)}; resize them first"
             )
-        if not images.is_floating_point():
-            raise ValueError(
-                f"pictures must be floats in [-1, 1], got {images.dtype}; use to_float from"
-                " t2i_course.data.captioned"
-            )
-        low, high = images.aminmax()
-        if not (low >= -1.01 and high <= 1.01):
-            raise ValueError(
-                f"pixels must lie in [-1, 1], got {float(low):.3g} .. {float(high):.3g}; scale"
-                " or clamp them"
-            )
+        check_range(images, "the pictures")
         return F.normalize(
             self.image(((images.to(self.device) + 1) / 2 - self.mean) / self.std).float(),
             dim=-1,

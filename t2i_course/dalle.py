@@ -19,7 +19,6 @@ from .networks.codebooks import DiscreteVAE, check_ids
 from .published.dalle_mini import MEGA, dalle_mini_files, load_dalle_mini
 from .system import Stage, Step, TextToImage, check_prompts
 from .networks.text import Tokenizer
-from .training.loop import Recipe
 from .networks.transformer import Cache, Transformer, attention, causal_mask
 
 # %% ../nbs/readings/05_dalle.ipynb #c109
@@ -277,54 +276,6 @@ class DALLE(TextToImage):
     (arguments of DiscreteVAE and JointTransformer), `p_null` (share of captions dropped in
     training), `guidance`, `temperature`, `top_k`, `top_p` (defaults for drawing).
     """
-
-    RECIPES = {
-        "gpu": {
-            "dvae": Recipe(
-                steps=6_000,
-                batch_size=256,
-                lr=2e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=4_500,
-                ema=0.998,
-                precision="bf16",
-            ),
-            "transformer": Recipe(
-                steps=12_000,
-                batch_size=512,
-                lr=2e-3,
-                optimizer="muon",
-                warmup=300,
-                decay=8_000,
-                ema=0.999,
-                precision="bf16",
-                compile=True,
-            ),
-        },
-        "cpu": {
-            "dvae": Recipe(
-                steps=2_200,
-                batch_size=48,
-                lr=2e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=1_500,
-                ema=0.99,
-                precision="bf16",
-            ),
-            "transformer": Recipe(
-                steps=3_000,
-                batch_size=48,
-                lr=2e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=2_200,
-                ema=0.99,
-                precision="bf16",
-            ),
-        },
-    }
 
     def __init__(
         self,

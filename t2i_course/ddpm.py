@@ -14,10 +14,10 @@ from typing import Callable, Iterator
 import torch
 from torch import Tensor
 from .diffusion import Schedule, at, q_sample, q_posterior, to_x0, to_eps, to_v
-from .system import Step
+from .system import Step, noise_like
 
 # %% ../nbs/readings/02_ddpm.ipynb #c022
-# (x_t (B, C, H, W), t (B,), cond) -> prediction (B, C, H, W) of "eps", "x0" or "v"
+# (x_t (B, C, H, W), t (B,), conditioning) -> prediction (B, C, H, W) of "eps", "x0" or "v"
 Denoiser = Callable
 
 TARGETS = {
@@ -31,8 +31,8 @@ def diffusion_loss(
     denoiser: Denoiser,
     schedule: Schedule,
     x_0: Tensor,
-    cond=None,
-    kind: str = "eps",
+    conditioning=None,
+    prediction_type: str = "eps",
     t: Tensor | None = None,
     noise: Tensor | None = None,
     weight: Tensor | None = None,
@@ -44,8 +44,9 @@ def diffusion_loss(
     x_0: (B, ...) in [-1, 1]; t: (B,) and noise: (B, ...) are drawn when not given; weight: (T,)
     weights the time steps. Returns (B,).
     """
-    if kind not in TARGETS:
-        raise ValueError(f"kind is one of {', '.join(TARGETS)}, not {kind!r}")
+    if prediction_type not in TARGETS:
+        known = ", ".join(TARGETS)
+        raise ValueError(f"prediction_type is one of {known}, not {prediction_type!r}")
     if not torch.isfinite(x_0).all():
         raise ValueError(
             "the batch holds NaN or infinity; check the pictures before training on them"
@@ -55,12 +56,9 @@ def diffusion_loss(
     if noise is None:
         noise = torch.randn(x_0.shape, device=x_0.device, dtype=x_0.dtype, generator=generator)
     x_t = q_sample(schedule, x_0, t, noise)
-    error = (
-        (denoiser(x_t, t, cond).float() - TARGETS[kind](schedule, x_0, x_t, t, noise))
-        .square()
-        .flatten(1)
-        .mean(1)
-    )
+    target = TARGETS[prediction_type](schedule, x_0, x_t, t, noise)
+    prediction = denoiser(x_t, t, conditioning).float()
+    error = (prediction - target).square().flatten(1).mean(1)
     return error if weight is None else error * weight.to(error)[t]
 
 # %% ../nbs/readings/02_ddpm.ipynb #c031
@@ -107,8 +105,8 @@ def vlb_term(
     schedule: Schedule,
     x_0: Tensor,
     t: Tensor,
-    cond=None,
-    kind: str = "eps",
+    conditioning=None,
+    prediction_type: str = "eps",
     *,
     variance: str = "small",
     levels: int | None = 256,
@@ -127,7 +125,8 @@ def vlb_term(
         t,
         torch.randn(x_0.shape, dtype=x_0.dtype, device=x_0.device, generator=generator),
     )
-    x0_hat = to_x0(schedule, x_t, t, denoiser(x_t, t, cond).to(x_t.dtype), kind)
+    prediction = denoiser(x_t, t, conditioning).to(x_t.dtype)
+    x0_hat = to_x0(schedule, x_t, t, prediction, prediction_type)
     x_0, x_t, x0_hat = (
         x_0.double(),
         x_t.double(),
@@ -150,8 +149,8 @@ def vlb_terms(
     denoiser: Denoiser,
     schedule: Schedule,
     x_0: Tensor,
-    cond=None,
-    kind: str = "eps",
+    conditioning=None,
+    prediction_type: str = "eps",
     *,
     variance: str = "small",
     levels: int | None = 256,
@@ -173,8 +172,8 @@ def vlb_terms(
                 schedule,
                 x_0,
                 torch.full((len(x_0),), t, device=x_0.device),
-                cond,
-                kind,
+                conditioning,
+                prediction_type,
                 variance=variance,
                 levels=levels,
                 clip=clip,
@@ -214,34 +213,34 @@ def transitions(
     T-1. ValueError where they do not fall.
     """
     times = step_indices(schedule.T, num_steps) if times is None else [int(t) for t in times]
-    if (
-        not times
-        or times[0] >= schedule.T
-        or times[-1] < 0
-        or any(t <= s for t, s in zip(times, times[1:]))
-    ):
-        raise ValueError(
-            f"times must fall, from at most {schedule.T - 1} to at least 0, and name at least"
-            " one step"
-        )
+    fall = bool(times) and all(t > s for t, s in zip(times, times[1:]))
+    if not fall or times[0] >= schedule.T or times[-1] < 0:
+        bounds = f"from at most {schedule.T - 1} to at least 0"
+        raise ValueError(f"times must fall, {bounds}, and name at least one step")
     levels = [float(schedule.alpha_bar[t]) for t in times] + [1.0]
-    if levels[-2] == 1:
-        raise ValueError(
-            f"alpha_bar is 1 at time {times[-1]}: there is no noise to remove; visit later"
-            " times only"
-        )
+    for k, (level, after) in enumerate(zip(levels, levels[1:])):
+        if level >= after:
+            here = f"alpha_bar is {level:g} at time {times[k]} and {after:g} at the next"
+            raise ValueError(f"{here}: there is no noise to remove; leave one of them out")
     return list(zip(times, times[1:] + [-1], levels, levels[1:]))
 
 # %% ../nbs/readings/02_ddpm.ipynb #c062
 @torch.no_grad()
 def predict_x0(
-    denoiser: Denoiser, schedule: Schedule, x: Tensor, t: int, cond, kind: str, clip: bool
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x: Tensor,
+    t: int,
+    conditioning,
+    prediction_type: str,
+    clip: bool,
 ) -> Tensor:
     """Ask the denoiser for the clean picture at time index t, clipped to [-1, 1] if `clip`; no
     gradients are kept. (B, ...) -> (B, ...).
     """
     time = torch.full((len(x),), t, device=x.device)
-    x0_hat = to_x0(schedule, x, time, denoiser(x, time, cond).to(x.dtype), kind)
+    prediction = denoiser(x, time, conditioning).to(x.dtype)
+    x0_hat = to_x0(schedule, x, time, prediction, prediction_type)
     return x0_hat.clamp(-1, 1) if clip else x0_hat
 
 # %% ../nbs/readings/02_ddpm.ipynb #c068
@@ -249,11 +248,11 @@ def ancestral(
     denoiser: Denoiser,
     schedule: Schedule,
     x_T: Tensor,
-    cond=None,
+    conditioning=None,
     *,
-    kind: str = "eps",
+    prediction_type: str = "eps",
     variance: str = "small",
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
     clip: bool = True,
     num_steps: int | None = None,
     times: list[int] | None = None,
@@ -263,23 +262,18 @@ def ancestral(
 
     variance "small" is beta-tilde, "large" is beta (DDPM, sec. 3.2). With num_steps < T, or
     with `times`, it walks a sub-sequence of the times, with the betas that the sub-sequence
-    implies (Improved DDPM, sec. 4). x_T: (B, C, H, W) standard normal noise.
+    implies (Improved DDPM, sec. 4). x_T: (B, C, H, W) standard normal noise; generator: of the
+    fresh noise, one for all rows or a list of one a row (`system.noise_like`).
     """
     if variance not in ("small", "large"):
         raise ValueError(f"variance is 'small' or 'large', not {variance!r}")
     steps, x = transitions(schedule, schedule.T if num_steps is None else num_steps, times), x_T
     for i, (t, s, a, a_prev) in enumerate(steps):
-        x0_hat = predict_x0(denoiser, schedule, x, t, cond, kind, clip)
+        x0_hat = predict_x0(denoiser, schedule, x, t, conditioning, prediction_type, clip)
         alpha, beta = a / a_prev, 1 - a / a_prev
         mean = a_prev**0.5 * beta / (1 - a) * x0_hat + alpha**0.5 * (1 - a_prev) / (1 - a) * x
         sigma2 = beta * (1 - a_prev) / (1 - a) if variance == "small" else beta
-        x = (
-            mean
-            if s < 0
-            else mean
-            + sigma2**0.5
-            * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        )
+        x = mean if s < 0 else mean + sigma2**0.5 * noise_like(x, generator)
         yield Step(i, len(steps), s, x, x0_hat)
 
 # %% ../nbs/readings/02_ddpm.ipynb #c077
@@ -287,12 +281,12 @@ def ddim(
     denoiser: Denoiser,
     schedule: Schedule,
     x_T: Tensor,
-    cond=None,
+    conditioning=None,
     *,
-    kind: str = "eps",
+    prediction_type: str = "eps",
     num_steps: int = 50,
     eta: float = 0.0,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
     clip: bool = True,
     times: list[int] | None = None,
 ) -> Iterator[Step]:
@@ -306,14 +300,12 @@ def ddim(
         raise ValueError(f"eta lies between 0 (deterministic) and 1 (DDPM's noise), got {eta}")
     steps, x = transitions(schedule, num_steps, times), x_T
     for i, (t, s, a, a_prev) in enumerate(steps):
-        x0_hat = predict_x0(denoiser, schedule, x, t, cond, kind, clip)
+        x0_hat = predict_x0(denoiser, schedule, x, t, conditioning, prediction_type, clip)
         eps = (x - a**0.5 * x0_hat) / (1 - a) ** 0.5
         sigma = eta * ((1 - a_prev) / (1 - a)) ** 0.5 * (1 - a / a_prev) ** 0.5
-        x = a_prev**0.5 * x0_hat + (1 - a_prev - sigma**2) ** 0.5 * eps
+        x = a_prev**0.5 * x0_hat + max(0, 1 - a_prev - sigma**2) ** 0.5 * eps
         if sigma > 0:
-            x = x + sigma * torch.randn(
-                x.shape, generator=generator, device=x.device, dtype=x.dtype
-            )
+            x = x + sigma * noise_like(x, generator)
         yield Step(i, len(steps), s, x, x0_hat)
 
 # %% ../nbs/readings/02_ddpm.ipynb #c085
@@ -321,9 +313,9 @@ def dpm_solver_pp_2m(
     denoiser: Denoiser,
     schedule: Schedule,
     x_T: Tensor,
-    cond=None,
+    conditioning=None,
     *,
-    kind: str = "eps",
+    prediction_type: str = "eps",
     num_steps: int = 20,
     clip: bool = True,
     times: list[int] | None = None,
@@ -337,7 +329,7 @@ def dpm_solver_pp_2m(
     half_log_snr = lambda a: 0.5 * math.log(a / (1 - a))
     steps, x, before, h_before = transitions(schedule, num_steps, times), x_T, None, None
     for i, (t, s, a, a_prev) in enumerate(steps):
-        x0_hat = predict_x0(denoiser, schedule, x, t, cond, kind, clip)
+        x0_hat = predict_x0(denoiser, schedule, x, t, conditioning, prediction_type, clip)
         if s < 0:
             x = x0_hat  # clean data lie at infinite log SNR, where no line can be drawn
         else:
@@ -356,9 +348,9 @@ def ddim_invert(
     denoiser: Denoiser,
     schedule: Schedule,
     x_0: Tensor,
-    cond=None,
+    conditioning=None,
     *,
-    kind: str = "eps",
+    prediction_type: str = "eps",
     num_steps: int = 50,
     times: list[int] | None = None,
 ) -> Iterator[Step]:
@@ -373,7 +365,8 @@ def ddim_invert(
         time = torch.full(
             (len(x),), max(s, 0), device=x.device
         )  # there is no network for clean data: ask the one for time 0
-        prediction = denoiser(x, time, cond).to(x.dtype)
-        x0_hat = x if s < 0 else to_x0(schedule, x, time, prediction, kind)
-        x = a**0.5 * x0_hat + (1 - a) ** 0.5 * to_eps(schedule, x, time, prediction, kind)
+        prediction = denoiser(x, time, conditioning).to(x.dtype)
+        x0_hat = x if s < 0 else to_x0(schedule, x, time, prediction, prediction_type)
+        eps = to_eps(schedule, x, time, prediction, prediction_type)
+        x = a**0.5 * x0_hat + (1 - a) ** 0.5 * eps
         yield Step(i, len(steps), t, x, x0_hat)

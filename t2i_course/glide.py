@@ -30,9 +30,16 @@ from .guidance import classifier_guidance, draw_times, drop_condition, spread_nu
 from .networks.adm import ADMUNet
 from .published.glide import glide_config, glide_file, load_glide
 from .data.degrade import random_holes, soften
-from .system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
+from t2i_course.system import (
+    Gallery,
+    Stage,
+    Step,
+    TextToImage,
+    check_mask,
+    check_picture,
+    check_prompts,
+)
 from .networks.text import FirstGuess, Tokenizer
-from .training.loop import Recipe
 from .networks.transformer import Transformer
 from .networks.unet import time_embedding
 
@@ -142,7 +149,7 @@ def ancestral_learned(
     x_T: Tensor,
     cond=None,
     *,
-    kind: str = "eps",
+    prediction_type: str = "eps",
     num_steps: int = 100,
     times: list[int] | None = None,
     generator: torch.Generator | None = None,
@@ -159,7 +166,7 @@ def ancestral_learned(
             p, half["v"] = network(x_t, t, cond).chunk(2, dim=1)
             return p
 
-        x0_hat = predict_x0(prediction, schedule, x, t, cond, kind, clip)
+        x0_hat = predict_x0(prediction, schedule, x, t, cond, prediction_type, clip)
         alpha, beta = a / a_prev, 1 - a / a_prev
         x = a_prev**0.5 * beta / (1 - a) * x0_hat + alpha**0.5 * (1 - a_prev) / (1 - a) * x
         if s >= 0:
@@ -594,126 +601,6 @@ class GLIDE(_Losses):
     upsampler is trained on), `guidance`, `num_steps`, `sampler`: defaults for drawing.
     """
 
-    RECIPES = {
-        "gpu": {
-            "text": Recipe(
-                steps=6_000,
-                batch_size=1024,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=2_000,
-                ema=0.99,
-                precision="bf16",
-                save_every=2_000,
-            ),
-            "base": Recipe(
-                steps=30_000,
-                batch_size=512,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=500,
-                decay=20_000,
-                ema=0.9995,
-                precision="bf16",
-                compile=True,
-                save_every=2_000,
-            ),
-            "upsampler": Recipe(
-                steps=8_000,
-                batch_size=256,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=200,
-                decay=6_000,
-                ema=0.999,
-                precision="bf16",
-                compile=True,
-                save_every=1_000,
-            ),
-            "inpaint": Recipe(
-                steps=6_000,
-                batch_size=512,
-                lr=7e-4,
-                optimizer="muon",
-                warmup=200,
-                decay=5_000,
-                ema=0.999,
-                precision="bf16",
-                compile=True,
-                save_every=1_000,
-            ),
-            "noisy_clip": Recipe(
-                steps=6_000,
-                batch_size=1024,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=200,
-                decay=5_000,
-                ema=0.999,
-                precision="bf16",
-                save_every=1_000,
-            ),
-        },
-        "cpu": {
-            "text": Recipe(
-                steps=1_400,
-                batch_size=128,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=420,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-            "base": Recipe(
-                steps=3_200,
-                batch_size=48,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=2_200,
-                ema=0.997,
-                precision="bf16",
-                save_every=200,
-            ),
-            "upsampler": Recipe(
-                steps=1_400,
-                batch_size=48,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=1_100,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-            "inpaint": Recipe(
-                steps=600,
-                batch_size=48,
-                lr=7e-4,
-                optimizer="muon",
-                warmup=50,
-                decay=500,
-                ema=0.99,
-                precision="bf16",
-                save_every=100,
-            ),
-            "noisy_clip": Recipe(
-                steps=1_000,
-                batch_size=256,
-                lr=1.5e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=800,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-        },
-    }
-
     @classmethod
     def create(cls, captions: list[str], **config) -> "GLIDE":
         """A new, untrained model of the shipped size, its tokenizer trained on these captions;
@@ -811,7 +698,13 @@ class GLIDE(_Losses):
         )
         if sampler == "ddpm" and not clip_guidance:
             run = ancestral_learned(
-                network, self.schedule, x_T, cond, kind=kind, generator=generator, **options
+                network,
+                self.schedule,
+                x_T,
+                cond,
+                prediction_type=kind,
+                generator=generator,
+                **options,
             )
         else:
             denoiser = prediction_of(network)
@@ -824,7 +717,7 @@ class GLIDE(_Losses):
                     "eps",
                 )
             run = SAMPLERS["ddim" if sampler == "ddpm" else sampler](
-                denoiser, self.schedule, x_T, cond, kind=kind, **options
+                denoiser, self.schedule, x_T, cond, prediction_type=kind, **options
             )
         factor, up = self.image_size // self.base_size, uneven_times(self.up_schedule.T)
         for step in run:
@@ -868,7 +761,12 @@ class GLIDE(_Losses):
             10 if self.kind == "x0" else 0
         ]  # trained for minutes, a network has hardly met t < 5: see "Break it"
         for step in ddim(
-            prediction_of(network), self.up_schedule, x_T, cond, kind=kind, times=times
+            prediction_of(network),
+            self.up_schedule,
+            x_T,
+            cond,
+            prediction_type=kind,
+            times=times,
         ):
             yield Step(before + step.i, before + step.num_steps, step.t, step.x, step.x0_hat)
 
@@ -950,22 +848,8 @@ class GLIDE(_Losses):
         of image_size pixels. Raises ValueError for other shapes or values.
         """
         prompts = check_prompts(prompts, n)
-        image, mask = (
-            check_sized(x, c, self.image_size, what).to(self.device)
-            for x, c, what in (
-                (image, 3, "the picture"),
-                (mask[None] if mask.ndim == 2 else mask, 1, "the mask"),
-            )
-        )
-        if image.abs().max() > 1.01:
-            raise ValueError(
-                "the picture's values must lie in [-1, 1], got up to"
-                f" {float(image.abs().max()):.3g}; use to_float from t2i_course.data.captioned"
-            )
-        if not ((mask == 0) | (mask == 1)).all():
-            raise ValueError(
-                "the mask holds values other than 0 (keep) and 1 (repaint); round it first"
-            )
+        image = check_picture(image, self.image_size).to(self.device)
+        mask = check_mask(mask, self.image_size).to(self.device)
         if not mask.any():
             raise ValueError(
                 "the mask is 0 everywhere, so there is nothing to repaint; set it to 1 where"
@@ -1010,9 +894,8 @@ class GLIDE(_Losses):
         prompts, options = check_prompts(prompts, n), self._checked(
             guidance, num_steps, sampler, seed
         )
-        low = self.shrink(
-            check_sized(image, 3, self.image_size, "the picture").to(self.device)
-        ).expand(len(prompts), -1, -1, -1)
+        image = check_picture(image, self.image_size).to(self.device)
+        low = self.shrink(image).expand(len(prompts), -1, -1, -1)
         times = [
             t
             for t in step_indices(self.schedule.T, options["num_steps"])

@@ -22,15 +22,21 @@ from .glide import GLIDE, ancestral_learned, guided_prediction
 from .guidance import SAMPLERS, classifier_free, draw_times, drop_condition
 from .networks.adm import start_from
 from .networks.efficient_unet import EfficientUNet
-from .networks.imagen_unet import ImagenUNet
-from .networks.language import Borrowed, Distillation, Reader, read_all
-from .published.deepfloyd import if_config, load_if
-from .published.files import file_of, read_published
-from .published.minilm import minilm
-from .published.t5 import t5, transformers_t5
+from .networks.imagen_unet import ImagenUNet, if_config, load_if
+from t2i_course.networks.language import (
+    Borrowed,
+    Distillation,
+    Reader,
+    file_of,
+    minilm,
+    read_all,
+    t5,
+    transformers_t5,
+)
+from .published.files import read_published
+from .data.pictures import check_range
 from .system import Gallery, Stage, Step, TextToImage, check_prompts
 from .networks.text import Tokenizer
-from .training.loop import Recipe
 
 # %% ../nbs/readings/09_imagen.ipynb #c027
 def static_threshold(x0_hat: Tensor) -> Tensor:
@@ -68,7 +74,7 @@ THRESHOLDS = {
 
 def thresholded(denoiser: Denoiser, schedule: Schedule, kind: str, rule) -> Denoiser:
     """A denoiser whose clean picture goes through `rule`: it predicts x0, whatever `denoiser`
-    predicts. For samplers called with kind="x0" and clip=False.
+    predicts. For samplers called with prediction_type="x0" and clip=False.
     """
     return lambda x_t, t, cond=None: rule(
         to_x0(schedule, x_t, t, denoiser(x_t, t, cond).to(x_t.dtype), kind)
@@ -328,7 +334,7 @@ class _Losses(_Networks):
         """
         stages = {}
         if isinstance(self.language, Reader):
-            lessons = Distillation(self.language, minilm)
+            lessons = Distillation(self.language)
             stages["language"] = Stage(lessons, lessons.loss, lessons.prepare)
         stages["base"] = Stage(self.base, self.base_loss, self.read_data)
         return stages | (
@@ -417,79 +423,6 @@ class Imagen(_Losses):
     "none") and its `percentile`.
     """
 
-    RECIPES = {
-        "gpu": {
-            "language": Recipe(
-                steps=6_000,
-                batch_size=1024,
-                lr=2e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=5_000,
-                ema=0.999,
-                save_every=1_000,
-            ),
-            "base": Recipe(
-                steps=30_000,
-                batch_size=512,
-                lr=2.5e-3,
-                optimizer="muon",
-                warmup=500,
-                decay=20_000,
-                ema=0.9995,
-                precision="bf16",
-                compile=True,
-                save_every=2_000,
-            ),
-            "upsampler": Recipe(
-                steps=10_000,
-                batch_size=256,
-                lr=2e-3,
-                optimizer="muon",
-                warmup=200,
-                decay=8_000,
-                ema=0.999,
-                precision="bf16",
-                compile=True,
-                save_every=1_000,
-            ),
-        },
-        "cpu": {
-            "language": Recipe(
-                steps=1_500,
-                batch_size=256,
-                lr=3e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=1_300,
-                ema=0.99,
-                save_every=250,
-            ),
-            "base": Recipe(
-                steps=4_000,
-                batch_size=48,
-                lr=2.5e-3,
-                optimizer="muon",
-                warmup=100,
-                decay=3_200,
-                ema=0.998,
-                precision="bf16",
-                save_every=200,
-            ),
-            "upsampler": Recipe(
-                steps=1_500,
-                batch_size=48,
-                lr=2e-3,
-                optimizer="muon",
-                warmup=50,
-                decay=1_200,
-                ema=0.99,
-                precision="bf16",
-                save_every=200,
-            ),
-        },
-    }
-
     def rule(self, threshold: str):
         """The thresholding of that name, with this model's percentile: (B, ...) -> (B, ...)."""
         if threshold not in THRESHOLDS:
@@ -576,7 +509,7 @@ class Imagen(_Losses):
             self.schedule,
             randn(self.base_size),
             cond,
-            kind="x0",
+            prediction_type="x0",
             num_steps=num_steps,
             clip=False,
         ):
@@ -624,7 +557,7 @@ class Imagen(_Losses):
             self.up_schedule,
             x_T,
             cond,
-            kind="x0",
+            prediction_type="x0",
             num_steps=self.up_steps,
             clip=False,
         ):
@@ -682,8 +615,7 @@ class Imagen(_Losses):
                 f"{len(prompts)} prompts need as many pictures (B, 3, h, w), got"
                 f" {tuple(images.shape)}"
             )
-        if not torch.isfinite(images).all():
-            raise ValueError("the pictures hold NaN or infinity; check how they were made")
+        check_range(images, "the pictures")
         chosen = {k: options[k] for k in ("aug_level", "threshold", "up_guidance", "generator")}
         yield from self._enlarge(
             images.to(self.device, torch.float32), self.read(prompts), **chosen
@@ -783,6 +715,8 @@ class Imagen(_Losses):
                     f"regions are (H, W) masks of one size, got {tuple(region.shape)} beside"
                     f" {tuple(size)}"
                 )
+            if not ((region >= 0) & (region <= 1)).all():  # also refuses NaN
+                raise ValueError(f"the region of {words!r} must lie between 0 and 1")
             for k, (a, b) in enumerate(offsets):
                 if a < start + len(words) and b > start:
                     maps[0, k + 1] = torch.maximum(
@@ -934,7 +868,7 @@ class DeepFloydIF(TextToImage):
             self.schedule,
             x_T,
             self.read(prompts),
-            kind="x0",
+            prediction_type="x0",
             times=times,
             generator=generator,
             clip=False,

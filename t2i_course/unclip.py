@@ -32,8 +32,14 @@ from .data.degrade import bsr_degrade, filtered, gaussian_kernel
 from .published.karlo import karlo_config, load_karlo
 from .networks.prior import AutoregressivePrior, DiffusionPrior
 from .published.files import digest
-from .system import Gallery, Stage, Step, TextToImage, check_prompts
-from .training.loop import Recipe
+from t2i_course.system import (
+    Gallery,
+    Stage,
+    Step,
+    TextToImage,
+    check_pictures,
+    check_prompts,
+)
 from .networks.transformer import Transformer
 
 # %% ../nbs/readings/08_unclip.ipynb #c031
@@ -58,7 +64,14 @@ def draw_embeddings(
         len(text["mask"]), len(prior.mean), generator=generator, device=prior.mean.device
     )
     for step in ancestral(
-        within, schedule, z_T, text, kind="x0", times=times, generator=generator, clip=False
+        within,
+        schedule,
+        z_T,
+        text,
+        prediction_type="x0",
+        times=times,
+        generator=generator,
+        clip=False,
     ):
         pass
     return step.x * prior.std + prior.mean
@@ -223,7 +236,7 @@ class Upsampler(nn.Module):
             self.schedule,
             x_T,
             self.enlarge(low),
-            kind=self.kind,
+            prediction_type=self.kind,
             times=times,
             generator=generator,
         )
@@ -261,7 +274,6 @@ SPACINGS = {
     "linspace": lambda T, n: [round(i * (T - 1) / max(1, n - 1)) for i in range(n)][::-1],
 }
 PRIORS = ("diffusion", "ar", "text", "none")
-_FAST = dict(optimizer="muon", precision="bf16")
 
 
 class _Networks(TextToImage):
@@ -677,7 +689,8 @@ class _Drawing(_Losses):
             if x_T is None
             else x_T.to(self.device)
         )
-        options = dict(kind=self.kind, times=self.times(self.schedule.T, num_steps))
+        times = self.times(self.schedule.T, num_steps)
+        options = dict(prediction_type=self.kind, times=times)
         if sampler == "ddpm":
             run = ancestral_learned(
                 network, self.schedule, x_T, cond, generator=generator, **options
@@ -752,94 +765,6 @@ class UnCLIP(_Drawing):
     """
 
     image_size = 64  # of what `create` makes; the upsamplers of a model set its own
-    RECIPES = {
-        "gpu": {
-            "prior": Recipe(
-                steps=15_000,
-                batch_size=1024,
-                lr=2e-3,
-                **_FAST,
-                warmup=200,
-                decay=12_000,
-                ema=0.999,
-                save_every=2_000,
-            ),
-            "ar_prior": Recipe(
-                steps=8_000,
-                batch_size=1024,
-                lr=2e-3,
-                **_FAST,
-                warmup=200,
-                decay=7_000,
-                ema=0.999,
-                save_every=2_000,
-            ),
-            "decoder": Recipe(
-                steps=30_000,
-                batch_size=512,
-                lr=1.5e-3,
-                **_FAST,
-                warmup=500,
-                decay=20_000,
-                ema=0.9995,
-                compile=True,
-                save_every=2_000,
-            ),
-            "upsampler": Recipe(
-                steps=8_000,
-                batch_size=256,
-                lr=1.5e-3,
-                **_FAST,
-                warmup=200,
-                decay=6_000,
-                ema=0.999,
-                compile=True,
-                save_every=1_000,
-            ),
-        },
-        "cpu": {
-            "prior": Recipe(
-                steps=3_000,
-                batch_size=128,
-                lr=2e-3,
-                **_FAST,
-                warmup=50,
-                decay=2_500,
-                ema=0.995,
-                save_every=200,
-            ),
-            "ar_prior": Recipe(
-                steps=1_000,
-                batch_size=128,
-                lr=2e-3,
-                **_FAST,
-                warmup=50,
-                decay=800,
-                ema=0.99,
-                save_every=200,
-            ),
-            "decoder": Recipe(
-                steps=3_000,
-                batch_size=48,
-                lr=1.5e-3,
-                **_FAST,
-                warmup=100,
-                decay=2_200,
-                ema=0.997,
-                save_every=200,
-            ),
-            "upsampler": Recipe(
-                steps=1_400,
-                batch_size=48,
-                lr=1.5e-3,
-                **_FAST,
-                warmup=50,
-                decay=1_100,
-                ema=0.99,
-                save_every=200,
-            ),
-        },
-    }
 
     @classmethod
     def create(
@@ -904,20 +829,11 @@ class UnCLIP(_Drawing):
         return model.to(device).eval()
 
     def _pictures(self, images: Tensor) -> Tensor:
-        """Pictures (3, H, W) or (B, 3, H, W) in [-1, 1] as (B, 3, base_size, base_size);
+        """Square pictures (3, H, H) or (B, 3, H, H) in [-1, 1] as (B, 3, base_size, base_size);
         ValueError for other shapes or values.
         """
-        images, side = images[None] if images.ndim == 3 else images, self.base_size
-        if images.ndim != 4 or images.shape[1] != 3 or images.shape[-1] < side:
-            raise ValueError(
-                f"pictures are (3, H, W) of {side} pixels or more, not {tuple(images.shape)}"
-            )
-        if not torch.isfinite(images).all() or images.abs().max() > 1.01:
-            raise ValueError(
-                "pixels must be numbers in [-1, 1]; use to_float of data.captioned, or clamp"
-                " them"
-            )
-        return self.shrink(images.to(self.device, torch.float32), self.base_size)
+        images = check_pictures(images, self.base_size, larger=True)
+        return self.shrink(images.to(self.device), self.base_size)
 
     @torch.no_grad()
     def decode(self, z_i: Tensor, prompts: list[str] | None = None, **options) -> Gallery:

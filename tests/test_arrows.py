@@ -35,7 +35,6 @@ HEAVY = [
     "torchmetrics",
     "resvg_py",
     "nbdev",
-    "fastcore",
     "scipy",
     "pandas",
     "sklearn",
@@ -73,7 +72,7 @@ def imports(name, tree):
 BELOW = ["storage", "data", "networks", "training", "system", "published"]
 MAY_KNOW = {
     "storage": [],
-    "data": ["storage", "system"],  # MEND: to_pil goes to the room data
+    "data": ["storage"],
     "networks": ["storage"],
     "training": ["storage"],
     "system": ["storage", "training", "data"],

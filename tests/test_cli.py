@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from t2i_course import __version__
+from t2i_course.storage import WEIGHTS
 from t2i_course.system import Gallery, Stage, Step, TextToImage, check_prompts
-from t2i_course.training.loop import Recipe
+from t2i_course.training.recipe import recipes_of
 from t2i_course.command import cli, doctor
 from t2i_course.command import draw as drawing
 from t2i_course.command import train as trainer
@@ -124,18 +125,13 @@ def test_systems_lists_all(capsys):
 
 
 def test_the_table_of_systems_names_what_exists():
-    from t2i_course.storage import WEIGHTS
-
-    assert evaluation.WEIGHTS == WEIGHTS
-    for system in evaluation.SYSTEMS.values():
+    for name, system in evaluation.SYSTEMS.items():
         cls = system.load_class()
-        assert cls.RECIPES.keys() >= {"cpu", "gpu"}
         new = cls.create(["a fox, noto style", "two red circles on a white background"])
         stages = list(getattr(new, "stages", {"model": new}))
-        for recipes in cls.RECIPES.values():
-            assert (
-                list(recipes if isinstance(recipes, dict) else {"model": recipes}) == stages
-            ), "the recipes are those of the stages, in their order"
+        for preset in ("cpu", "gpu"):
+            recipes = recipes_of(name, preset)
+            assert list(recipes) == stages, "of all stages, in their order"
         assert (trainer.size_of(cls) or 32) == new.image_size
 
 
@@ -567,12 +563,6 @@ class Painter(TextToImage):
     Draws that colour, a little off for each noise.
     """
 
-    RECIPES = {
-        "cpu": {
-            "colour": Recipe(steps=6, batch_size=8, warmup=1),
-            "echo": Recipe(steps=4, batch_size=8, warmup=1, precision="bf16"),
-        }
-    }
     guidance = 2.0
 
     def __init__(self, image_size: int = 64):
@@ -658,9 +648,23 @@ def painter_place(tmp_path_factory):
 
 
 PAINTER = evaluation.System(__name__, "Painter", "painter-small", 9, "for tests")
+PAINTERS_RECIPE = """
+[cpu.colour]
+steps = 6
+batch_size = 8
+warmup = 1
+
+[cpu.echo]
+steps = 4
+batch_size = 8
+warmup = 1
+precision = "bf16"
+"""
 
 
 def train_painter(place, out, *more):
+    recipe = place / "painter.toml"
+    recipe.write_text(PAINTERS_RECIPE)
     return [
         str(a)
         for a in (
@@ -672,6 +676,8 @@ def train_painter(place, out, *more):
             "cpu",
             "--data",
             place / "set.safetensors",
+            "--recipe",
+            recipe,
             "--out",
             out,
             *more,
@@ -897,11 +903,9 @@ def test_edit_paints_where_the_mask_is_white(painter, model, tmp_path, capsys, m
         and "no picture none.png" in wrong(mask="none.png")
         and "same size" in wrong(mask="small.png")
     )
-    assert (
-        "RGBA, not RGB" in wrong("glass.png")
-        and "cannot be read" in wrong("words.png")
-        and "black everywhere" in wrong(mask="black.png")
-    )
+    assert "words.png cannot be read" in wrong("words.png")
+    for nowhere in ("black.png", "glass.png"):
+        assert "black or transparent everywhere" in wrong(mask=nowhere)
     assert "prompt is empty" in refused(
         capsys, "edit", "blue.png", "", "--mask", "mask.png", "--system", system
     ) and "required: --mask" in refused(capsys, "edit", "blue.png", "x")
@@ -911,6 +915,32 @@ def test_edit_paints_where_the_mask_is_white(painter, model, tmp_path, capsys, m
         and "painter" in said
         and not Path("new.png").exists()
     )
+
+
+def test_a_phone_s_picture_and_a_drawing_program_s_mask(painter, tmp_path, monkeypatch):
+    """Turned upright as EXIF says; 16 bits; what is transparent in a mask is not painted."""
+    import numpy as np
+
+    monkeypatch.chdir(tmp_path)
+    stored, exif = Image.new("RGB", (64, 64), "red"), Image.Exif()
+    stored.paste("blue", (32, 0, 64, 64))  # stored: red left, blue right
+    exif[0x0112] = 6  # seen: a quarter turn clockwise, red above, blue below
+    stored.save("phone.png", exif=exif)
+    deep = np.zeros((64, 64), np.uint16)
+    deep[:, :32] = 40_000  # 61 % white: painted; 20,000 is 31 %: kept
+    deep[:, 32:] = 20_000
+    Image.fromarray(deep).save("deep.png")
+    glass = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+    glass.paste((255, 255, 255, 255), (0, 0, 32, 64))
+    glass.save("glass.png")
+    system = str(painter / "run" / "model")
+    for mask in ("deep.png", "glass.png"):
+        argv = ["edit", "phone.png", "x", "--mask", mask, "--system", system, "--scale", "1"]
+        assert main([*argv, "--out", f"of-{mask}"]) == 0
+        done = Image.open(f"of-{mask}")
+        assert done.getpixel((10, 10)) == done.getpixel((10, 60)) == (255, 255, 255), mask
+        assert done.getpixel((60, 10)) == (255, 0, 0), mask
+        assert done.getpixel((60, 60)) == (0, 0, 255), mask
 
 
 def test_draw_from_a_picture(painter, model, tmp_path, capsys):
@@ -945,28 +975,14 @@ def test_draw_from_a_picture(painter, model, tmp_path, capsys):
 
 
 def test_clip_trains_and_judges_but_does_not_draw(place, tmp_path, capsys):
-    out = str(tmp_path / "clip")
     from t2i_course.clip import CLIP
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CLIP.RECIPES, "cpu", Recipe(steps=2, batch_size=8, warmup=1))
-        assert (
-            main(
-                [
-                    "train",
-                    "clip",
-                    "--preset",
-                    "cpu",
-                    "--device",
-                    "cpu",
-                    "--data",
-                    str(place / "set.safetensors"),
-                    "--out",
-                    out,
-                ]
-            )
-            == 0
-        )
+    out = str(tmp_path / "clip")
+    argv = ["train", "clip", "--preset", "cpu", "--device", "cpu", "--out", out]
+    short = tmp_path / "short.toml"
+    short.write_text("[cpu.model]\nsteps = 2\nbatch_size = 8\nwarmup = 1\n")
+    argv += ["--data", str(place / "set.safetensors"), "--recipe", str(short)]
+    assert main(argv) == 0
     assert "draw" not in capsys.readouterr().out
     card = read(out)
     assert (
@@ -1053,6 +1069,39 @@ def test_evaluate_writes_the_best_into_the_card(place, model, capsys):
         "scores" in (before := json.loads((Path(model) / "card.json").read_text()))
         and before["scores"] == {}
     )
+
+
+def test_a_folder_called_like_a_shipped_system(model, capsys, tmp_path, monkeypatch):
+    """A path is a path: its weights are loaded and its card is written, whatever its name."""
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model, "pixel-small")
+    shutil.copytree(model, "pixel")
+    installed = WEIGHTS / "pixel-small" / "card.json"
+    before, score = installed.read_bytes(), ["--captions", "2", "--steps", "1"]
+    mine = evaluation.load_system(model).state_dict()
+    shipped = evaluation.load_system("pixel-small").state_dict()
+    for name in ("./pixel-small", Path("pixel-small"), "./pixel", str(tmp_path / "pixel")):
+        found = evaluation.load_system(name).state_dict()
+        assert all(torch.equal(v, mine[k]) for k, v in found.items()), name
+    name = next(k for k, v in mine.items() if not torch.equal(v, shipped[k]))
+    for word in ("pixel", "pixel-small"):
+        assert torch.equal(evaluation.load_system(word).state_dict()[name], shipped[name])
+
+    assert main(["evaluate", "pixel", *score]) == 0  # the shipped one: nothing is written
+    assert main(["evaluate", str(WEIGHTS / "pixel-small"), *score]) == 0  # by its path too
+    (tmp_path / "link").symlink_to(WEIGHTS / "pixel-small")
+    assert main(["evaluate", "./link", *score]) == 0
+    assert "written to" not in capsys.readouterr().out
+    assert not json.loads(Path("pixel", "card.json").read_text())["scores"]
+    assert main(["evaluate", "./pixel-small", *score]) == 0
+    card = json.loads(Path("pixel-small", "card.json").read_text())
+    assert card["scores"]["shapes"]["n"] == 2 and card["steps"] == 2
+    assert card["sha256"] == evaluation.digest_of(Path(model))
+    assert installed.read_bytes() == before
+    for nothing in ("./glide", "no/pixel"):
+        assert "unknown system" in refused(capsys, "evaluate", nothing)
 
 
 def test_a_damaged_card_or_model_is_named(place, model, capsys, tmp_path):

@@ -92,10 +92,11 @@ def wheel(source):
 
 def test_wheel_holds_modules_data_and_weights(wheel):
     names = zipfile.ZipFile(wheel).namelist()
+    kinds = {".py", ".xz", ".safetensors", ".json", ".toml"}
     wanted = [
         p
         for p in (ROOT / "t2i_course").rglob("*")
-        if p.suffix in {".py", ".xz", ".safetensors", ".json"} or p.name == "ATTRIBUTION.md"
+        if p.suffix in kinds or p.name == "ATTRIBUTION.md"
     ]
     assert {p.relative_to(ROOT).as_posix() for p in wanted} <= set(names)
     assert not [

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from t2i_course.guidance import PixelDiffusion
 from t2i_course.data.captioned import shapes
-from t2i_course.training.loop import Recipe, train
+from t2i_course.training.loop import train
+from t2i_course.training.recipe import Recipe
 import torch
 out, pause = Path(sys.argv[1]), float(sys.argv[2])
 data = shapes(64, 32, seed=0)

@@ -15,13 +15,14 @@ from .. import __version__
 from .parser import Failed, Parser, add_drawing, check_writable, number
 from .draw import add_draw, add_edit, draw_command, edit_command
 from t2i_course.measure.evaluation import (
-    WEIGHTS,
+    has_choice,
     digest_of,
     find_system,
     load_system,
     pick_device,
     read_card,
 )
+from ..storage import WEIGHTS, write_json
 from .train import add_train, train_command
 
 # %% ../../nbs/command/cli.ipynb #c034
@@ -32,14 +33,13 @@ def evaluate_command(args) -> int:
     system, folder = find_system(args.system)
     if args.out:
         target = check_writable(args.out)
-    elif folder.parent == WEIGHTS and not Path(args.system).is_dir():
+    elif folder.resolve().parent == WEIGHTS.resolve():
         target = None  # an installed package is not written to
     else:
         target = check_writable(folder / "card.json")
     check_measures(system, args)
     before = {"name": system.weights} | read_card(folder)
     model = load_system(args.system, pick_device(args.device))
-    from t2i_course.storage import write_json
 
     card = (measure if system.draws else measure_judge)(model, before, args) | {
         "sha256": digest_of(folder)
@@ -90,10 +90,9 @@ def measure(model, card: dict, args) -> dict:
     """The card with the alignment of a system that draws, and what --emoji and --speed ask for;
     prints it all.
     """
-    from inspect import signature
     from t2i_course.measure.evaluation import score, score_table
 
-    if args.sampler and "sampler" not in signature(model.steps).parameters:
+    if args.sampler and not has_choice(model, "sampler"):
         raise ValueError(f"{args.system} has no choice of samplers; leave --sampler out")
     card = score(
         model,
