@@ -130,7 +130,8 @@ class Paper:
 def _repr_html_(self: Paper) -> str:
     rows = _html_row(("", "figure", "where", "status"), "th")
     for question, facts in self.asked():
-        rows += f"<tr><td colspan='4' style='{CELL};padding-top:.7em'><b>{question}</b></td></tr>"
+        rows += f"<tr><td colspan='4' style='{CELL};padding-top:.7em'>"
+        rows += f"<b>{question}</b></td></tr>"
         rows += "".join(map(_html_fact, facts))
     return (
         f"<div class='paper-card' style='{FRAME}'>"
