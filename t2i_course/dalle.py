@@ -15,9 +15,8 @@ from typing import Iterator
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
-from .storage import load_strictly
 from .networks.codebooks import DiscreteVAE, check_ids
-from .published.files import fetch, read_published, rename
+from .published.dalle_mini import MEGA, dalle_mini_files, load_dalle_mini
 from .system import Stage, Step, TextToImage, check_prompts
 from .networks.text import Tokenizer
 from .networks.transformer import Cache, Transformer, attention, causal_mask
@@ -548,31 +547,6 @@ class DALLEMini(nn.Module):
     """
 
     pad = 1
-    NORMS = [
-        (r"final_ln\.(.+)", r"norm.\1"),
-        (r"layernorm_embedding\.(.+)", r"first_norm.\1"),
-        ("embed_tokens.weight", "tokens.weight"),
-        ("embed_positions.weight", "places.weight"),
-    ]
-    LAYER = [
-        (r"layers\.(\d+)\.pre_self_attn_layer_norm\.(.+)", r"blocks.\1.attend.before.\2"),
-        (r"layers\.(\d+)\.self_attn_layer_norm\.(.+)", r"blocks.\1.attend.after.\2"),
-        (r"layers\.(\d+)\.self_attn\.([qkv]|out)_proj\.weight", r"blocks.\1.attend.\2.weight"),
-        (r"layers\.(\d+)\.glu\.ln0\.(.+)", r"blocks.\1.mlp.norm.\2"),
-        (r"layers\.(\d+)\.glu\.ln1\.(.+)", r"blocks.\1.mlp.inner_norm.\2"),
-        (r"layers\.(\d+)\.glu\.fc0\.weight", r"blocks.\1.mlp.gate.weight"),
-        (r"layers\.(\d+)\.glu\.fc1\.weight", r"blocks.\1.mlp.value.weight"),
-        (r"layers\.(\d+)\.glu\.fc2\.weight", r"blocks.\1.mlp.out.weight"),
-    ]
-    CROSS = [
-        (r"layers\.(\d+)\.pre_encoder_attn_layer_norm\.(.+)", r"blocks.\1.cross.before.\2"),
-        (r"layers\.(\d+)\.encoder_attn_layer_norm\.(.+)", r"blocks.\1.cross.after.\2"),
-        (
-            r"layers\.(\d+)\.encoder_attn\.([qkv]|out)_proj\.weight",
-            r"blocks.\1.cross.\2.weight",
-        ),
-        ("lm_head.weight", "head.weight"),
-    ]
 
     def __init__(
         self,
@@ -696,11 +670,7 @@ class DALLEMini(nn.Module):
         with torch.device("meta"):
             model = cls(**sizes)
         model.to_empty(device="cpu")
-        load_strictly(model.encoder, rename(encoder, cls.NORMS + cls.LAYER), "the encoder")
-        load_strictly(
-            model.decoder, rename(decoder, cls.NORMS + cls.LAYER + cls.CROSS), "the decoder"
-        )
-        return model.eval()
+        return load_dalle_mini(model, encoder, decoder).eval()
 
     @classmethod
     def from_published(cls, mega: bool = False) -> "DALLEMini":
@@ -708,16 +678,4 @@ class DALLEMini(nn.Module):
 
         Its image tokens are a VQGAN's, which comes apart.
         """
-        name = "" if mega else "_mini"
-        sizes = (
-            dict(depth=24, dim=2048, heads=32, hidden=4096, text_vocab=50272, image_vocab=16415)
-            if mega
-            else {}
-        )
-        return cls.from_state_dicts(
-            *(
-                read_published(fetch("kuprel/min-dalle", f"{part}{name}.pt"))
-                for part in ("encoder", "decoder")
-            ),
-            **sizes,
-        )
+        return cls.from_state_dicts(*dalle_mini_files(mega), **(MEGA if mega else {}))
