@@ -27,7 +27,8 @@ from t2i_course.ddpm import (
     transitions,
 )
 from .guidance import classifier_guidance, draw_times, drop_condition, spread_null
-from .networks.adm import ADMUNet, glide_config, glide_file, load_glide
+from .networks.adm import ADMUNet
+from .published.glide import glide_config, glide_file, load_glide
 from .data.degrade import random_holes, soften
 from t2i_course.system import (
     Gallery,

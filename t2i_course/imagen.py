@@ -22,18 +22,12 @@ from .glide import GLIDE, ancestral_learned, guided_prediction
 from .guidance import SAMPLERS, classifier_free, draw_times, drop_condition
 from .networks.adm import start_from
 from .networks.efficient_unet import EfficientUNet
-from .networks.imagen_unet import ImagenUNet, if_config, load_if
-from t2i_course.networks.language import (
-    Borrowed,
-    Distillation,
-    Reader,
-    file_of,
-    minilm,
-    read_all,
-    t5,
-    transformers_t5,
-)
-from .published.files import read_published
+from .networks.imagen_unet import ImagenUNet
+from .networks.language import Borrowed, Distillation, Reader, read_all
+from .published.deepfloyd import if_config, load_if
+from .published.files import file_of, read_published
+from .published.minilm import minilm
+from .published.t5 import t5, transformers_t5
 from .data.pictures import check_range
 from .system import Gallery, Stage, Step, TextToImage, check_prompts
 from .networks.text import Tokenizer
@@ -334,7 +328,7 @@ class _Losses(_Networks):
         """
         stages = {}
         if isinstance(self.language, Reader):
-            lessons = Distillation(self.language)
+            lessons = Distillation(self.language, minilm)
             stages["language"] = Stage(lessons, lessons.loss, lessons.prepare)
         stages["base"] = Stage(self.base, self.base_loss, self.read_data)
         return stages | (

@@ -73,7 +73,7 @@ BELOW = ["storage", "data", "networks", "training", "system", "published"]
 MAY_KNOW = {
     "storage": [],
     "data": ["storage"],
-    "networks": ["storage", "published"],  # MEND: load_* go to published
+    "networks": ["storage"],
     "training": ["storage"],
     "system": ["storage", "training", "data"],
     "published": ["storage", "networks"],
