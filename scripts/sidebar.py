@@ -12,7 +12,7 @@ from nbdev.config import get_config
 ROOMS = {
     "Readings": ("readings", []),
     "The house": ("", ["system", "storage"]),
-    "Data": ("data", ["captioned", "emoji", "shapes", "degrade"]),
+    "Data": ("data", ["captioned", "emoji", "shapes", "pictures", "degrade"]),
     "Networks": (
         "networks",
         ["unet", "transformer", "text", "adm", "autoencoder", "codebooks"],

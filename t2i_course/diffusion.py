@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Callable
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 # %% ../nbs/readings/01_diffusion.ipynb #c035
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Schedule:
     name: str = "custom"
 
     def __post_init__(self):
-        a = self.alpha_bar.double()
+        a = self.alpha_bar.cpu().double()
         if a.ndim != 1 or len(a) < 1:
             raise ValueError(
                 f"alpha_bar must be a row of T numbers, got shape {tuple(a.shape)}"
@@ -156,11 +157,24 @@ def _steps(T: int) -> int:
     return int(T)
 
 # %% ../nbs/readings/01_diffusion.ipynb #c048
+_COPIES = WeakTensorKeyDictionary()  # row -> its copies on other devices
+
+
 def at(values: Tensor, t: Tensor, x: Tensor) -> Tensor:
-    """values[t] of a (T,) row, shaped (B, 1, ..., 1) to multiply the pictures x; index -1 gives
-    the last entry, so look up clean data yourself.
+    """values[t] of a (T,) row, shaped (B, 1, ..., 1) to multiply the pictures x.
+
+    Index -1 gives the last entry, so look up clean data yourself. The row may lie on the CPU in
+    double precision, wherever x and t lie; its copy on x's device is kept as long as the row.
     """
-    return values.to(x.device)[t].to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+    row, t = values, t.to(x.device)
+    if values.device != x.device:
+        copies = _COPIES.setdefault(values, {})
+        place = x.device, x.dtype
+        if place not in copies:
+            # cast first, then move: Apple's GPUs have no float64
+            copies[place] = values.to(x.dtype).to(x.device)
+        row = copies[place]
+    return row[t].to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
 
 # %% ../nbs/readings/01_diffusion.ipynb #c050
 def q_step(schedule: Schedule, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tensor:

@@ -27,9 +27,18 @@ from t2i_course.ddpm import (
     transitions,
 )
 from .guidance import classifier_guidance, draw_times, drop_condition, spread_null
-from .networks.adm import ADMUNet, glide_config, glide_file, load_glide
+from .networks.adm import ADMUNet
+from .published.glide import glide_config, glide_file, load_glide
 from .data.degrade import random_holes, soften
-from .system import Gallery, Stage, Step, TextToImage, check_prompts, check_sized
+from t2i_course.system import (
+    Gallery,
+    Stage,
+    Step,
+    TextToImage,
+    check_mask,
+    check_picture,
+    check_prompts,
+)
 from .networks.text import FirstGuess, Tokenizer
 from .networks.transformer import Transformer
 from .networks.unet import time_embedding
@@ -839,22 +848,8 @@ class GLIDE(_Losses):
         of image_size pixels. Raises ValueError for other shapes or values.
         """
         prompts = check_prompts(prompts, n)
-        image, mask = (
-            check_sized(x, c, self.image_size, what).to(self.device)
-            for x, c, what in (
-                (image, 3, "the picture"),
-                (mask[None] if mask.ndim == 2 else mask, 1, "the mask"),
-            )
-        )
-        if image.abs().max() > 1.01:
-            raise ValueError(
-                "the picture's values must lie in [-1, 1], got up to"
-                f" {float(image.abs().max()):.3g}; use to_float from t2i_course.data.captioned"
-            )
-        if not ((mask == 0) | (mask == 1)).all():
-            raise ValueError(
-                "the mask holds values other than 0 (keep) and 1 (repaint); round it first"
-            )
+        image = check_picture(image, self.image_size).to(self.device)
+        mask = check_mask(mask, self.image_size).to(self.device)
         if not mask.any():
             raise ValueError(
                 "the mask is 0 everywhere, so there is nothing to repaint; set it to 1 where"
@@ -899,9 +894,8 @@ class GLIDE(_Losses):
         prompts, options = check_prompts(prompts, n), self._checked(
             guidance, num_steps, sampler, seed
         )
-        low = self.shrink(
-            check_sized(image, 3, self.image_size, "the picture").to(self.device)
-        ).expand(len(prompts), -1, -1, -1)
+        image = check_picture(image, self.image_size).to(self.device)
+        low = self.shrink(image).expand(len(prompts), -1, -1, -1)
         times = [
             t
             for t in step_indices(self.schedule.T, options["num_steps"])

@@ -22,18 +22,13 @@ from .glide import GLIDE, ancestral_learned, guided_prediction
 from .guidance import SAMPLERS, classifier_free, draw_times, drop_condition
 from .networks.adm import start_from
 from .networks.efficient_unet import EfficientUNet
-from .networks.imagen_unet import ImagenUNet, if_config, load_if
-from t2i_course.networks.language import (
-    Borrowed,
-    Distillation,
-    Reader,
-    file_of,
-    minilm,
-    read_all,
-    t5,
-    transformers_t5,
-)
-from .published.files import read_published
+from .networks.imagen_unet import ImagenUNet
+from .networks.language import Borrowed, Distillation, Reader, read_all
+from .published.deepfloyd import if_config, load_if
+from .published.files import file_of, read_published
+from .published.minilm import minilm
+from .published.t5 import t5, transformers_t5
+from .data.pictures import check_range
 from .system import Gallery, Stage, Step, TextToImage, check_prompts
 from .networks.text import Tokenizer
 
@@ -333,7 +328,7 @@ class _Losses(_Networks):
         """
         stages = {}
         if isinstance(self.language, Reader):
-            lessons = Distillation(self.language)
+            lessons = Distillation(self.language, minilm)
             stages["language"] = Stage(lessons, lessons.loss, lessons.prepare)
         stages["base"] = Stage(self.base, self.base_loss, self.read_data)
         return stages | (
@@ -614,8 +609,7 @@ class Imagen(_Losses):
                 f"{len(prompts)} prompts need as many pictures (B, 3, h, w), got"
                 f" {tuple(images.shape)}"
             )
-        if not torch.isfinite(images).all():
-            raise ValueError("the pictures hold NaN or infinity; check how they were made")
+        check_range(images, "the pictures")
         chosen = {k: options[k] for k in ("aug_level", "threshold", "up_guidance", "generator")}
         yield from self._enlarge(
             images.to(self.device, torch.float32), self.read(prompts), **chosen
@@ -715,6 +709,8 @@ class Imagen(_Losses):
                     f"regions are (H, W) masks of one size, got {tuple(region.shape)} beside"
                     f" {tuple(size)}"
                 )
+            if not ((region >= 0) & (region <= 1)).all():  # also refuses NaN
+                raise ValueError(f"the region of {words!r} must lie between 0 and 1")
             for k, (a, b) in enumerate(offsets):
                 if a < start + len(words) and b > start:
                     maps[0, k + 1] = torch.maximum(

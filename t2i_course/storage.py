@@ -7,13 +7,38 @@ Docs: https://t2i-course.github.io/t2i_course/storage.html.md"""
 # %% ../nbs/storage.ipynb #c002
 from __future__ import annotations
 
-import json, os, threading
+import glob, json, os, re, shutil, threading, time
 from contextlib import suppress
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['WEIGHTS', 'write_atomically', 'save_tensors', 'load_tensors', 'load_strictly', 'shipped', 'is_path',
-           'find_pretrained', 'read_json', 'load_pretrained', 'save_pretrained', 'write_json']
+__all__ = ['WEIGHTS', 'is_alive', 'sweep', 'write_atomically', 'save_tensors', 'load_tensors', 'exchange', 'write_folder',
+           'keep_others', 'load_strictly', 'shipped', 'is_path', 'find_pretrained', 'read_json', 'load_pretrained',
+           'with_new_names', 'save_pretrained', 'write_json']
+
+# %% ../nbs/storage.ipynb #w001
+def is_alive(pid: str) -> bool:
+    """Does a process of this number run on this machine?"""
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def sweep(path: Path):
+    """Remove what processes that died while they wrote `path` left beside it."""
+    if os.name != "posix":
+        return  # there os.kill would end the process that is asked for
+    start = f".{path.name}."
+    for left in path.parent.glob(f"{glob.escape(start)}*.part"):
+        with suppress(OSError):
+            if is_alive(left.name.removeprefix(start).split(".")[0]):
+                continue
+            if time.time() - left.stat().st_mtime > 60:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 # %% ../nbs/storage.ipynb #c003
 WEIGHTS = (
@@ -32,6 +57,7 @@ def write_atomically(path: str | Path, write) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
         write(temporary)
         with open(temporary, "rb+") as f:
             os.fsync(f.fileno())
@@ -51,12 +77,12 @@ def save_tensors(
     path: str | Path, tensors: dict[str, Tensor], metadata: dict | None = None
 ) -> Path:
     """Write named tensors and JSON metadata to one safetensors file, whole or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    return write_atomically(
-        path, lambda p: save_file(tensors, p, {"t2i": json.dumps(metadata or {})})
-    )
+    content = save(tensors, {"t2i": json.dumps(metadata or {})})
+    # and not save_file, which writes to a name of its own that a kill would leave behind
+    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
@@ -81,6 +107,56 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
             f"{path} is not a whole safetensors file ({str(e).splitlines()[0]}); delete it and"
             " make it again"
         ) from None
+
+# %% ../nbs/storage.ipynb #w003
+def exchange(a: Path, b: Path) -> bool:
+    """Swap two paths in one step where the system can (Linux); False where it cannot."""
+    import ctypes
+
+    try:
+        swap = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return swap(here, os.fsencode(a), here, os.fsencode(b), both) == 0
+
+
+def write_folder(folder: str | Path, write) -> Path:
+    """Call write(temporary folder), then put that folder into the place of `folder`; what lies
+    there under names that write() does not use stays.
+
+    Raises ValueError when the folder cannot be written.
+    """
+    folder = Path(folder).resolve()
+    new = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}.part")
+    old = folder.with_name(f".{folder.name}.old")
+    try:
+        new.mkdir(parents=True)
+        sweep(folder)
+        if old.exists() and not folder.exists():
+            old.rename(folder)  # a kill came between the two renames below
+        write(new)
+        if folder.exists():
+            keep_others(folder, new)
+        if folder.exists() and not exchange(new, folder):
+            folder.rename(old)
+        if not folder.exists():
+            new.rename(folder)
+    except OSError as e:
+        raise ValueError(f"cannot write {folder}: {e.strerror or e}") from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def keep_others(folder: Path, new: Path):
+    """Copy into `new` what `folder` has under other names."""
+    for path in folder.iterdir():
+        if not (new / path.name).exists() and not path.name.endswith(".part"):
+            copy = shutil.copytree if path.is_dir() else shutil.copy2
+            copy(path, new / path.name)
 
 # %% ../nbs/storage.ipynb #c010
 def load_strictly(
@@ -156,8 +232,23 @@ def load_pretrained(cls: type, name_or_folder: str | Path) -> torch.nn.Module:
         raise ValueError(
             f"{folder} holds another system than {cls.__name__}; see its config.json"
         )
+    system = cls(**config)
     tensors, _ = load_tensors(folder / "model.safetensors")
-    return load_strictly(cls(**config), tensors, str(folder / "model.safetensors"))
+    return load_strictly(system, with_new_names(system, tensors), str(folder / "model.safetensors"))
+
+
+def with_new_names(system: torch.nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict whose entries that `system` does not know go through its table `renamed`
+    ({pattern: replacement}, in order): weights saved under former names still fit.
+    """
+    own, table = system.state_dict(), getattr(system, "renamed", {})
+
+    def new_name(name):
+        for old, new in table.items() if name not in own else ():
+            name = re.sub(old, new, name)
+        return name
+
+    return {new_name(name): tensor for name, tensor in state.items()}
 
 
 def save_pretrained(

@@ -32,7 +32,14 @@ from .data.degrade import bsr_degrade, filtered, gaussian_kernel
 from .published.karlo import karlo_config, load_karlo
 from .networks.prior import AutoregressivePrior, DiffusionPrior
 from .published.files import digest
-from .system import Gallery, Stage, Step, TextToImage, check_prompts
+from t2i_course.system import (
+    Gallery,
+    Stage,
+    Step,
+    TextToImage,
+    check_pictures,
+    check_prompts,
+)
 from .networks.transformer import Transformer
 
 # %% ../nbs/readings/08_unclip.ipynb #c031
@@ -822,20 +829,11 @@ class UnCLIP(_Drawing):
         return model.to(device).eval()
 
     def _pictures(self, images: Tensor) -> Tensor:
-        """Pictures (3, H, W) or (B, 3, H, W) in [-1, 1] as (B, 3, base_size, base_size);
+        """Square pictures (3, H, H) or (B, 3, H, H) in [-1, 1] as (B, 3, base_size, base_size);
         ValueError for other shapes or values.
         """
-        images, side = images[None] if images.ndim == 3 else images, self.base_size
-        if images.ndim != 4 or images.shape[1] != 3 or images.shape[-1] < side:
-            raise ValueError(
-                f"pictures are (3, H, W) of {side} pixels or more, not {tuple(images.shape)}"
-            )
-        if not torch.isfinite(images).all() or images.abs().max() > 1.01:
-            raise ValueError(
-                "pixels must be numbers in [-1, 1]; use to_float of data.captioned, or clamp"
-                " them"
-            )
-        return self.shrink(images.to(self.device, torch.float32), self.base_size)
+        images = check_pictures(images, self.base_size, larger=True)
+        return self.shrink(images.to(self.device), self.base_size)
 
     @torch.no_grad()
     def decode(self, z_i: Tensor, prompts: list[str] | None = None, **options) -> Gallery:

@@ -72,8 +72,8 @@ def imports(name, tree):
 BELOW = ["storage", "data", "networks", "training", "system", "published"]
 MAY_KNOW = {
     "storage": [],
-    "data": ["storage", "system"],  # MEND: to_pil goes to the room data
-    "networks": ["storage", "published"],  # MEND: load_* go to published
+    "data": ["storage"],
+    "networks": ["storage"],
     "training": ["storage"],
     "system": ["storage", "training", "data"],
     "published": ["storage", "networks"],

@@ -903,11 +903,9 @@ def test_edit_paints_where_the_mask_is_white(painter, model, tmp_path, capsys, m
         and "no picture none.png" in wrong(mask="none.png")
         and "same size" in wrong(mask="small.png")
     )
-    assert (
-        "RGBA, not RGB" in wrong("glass.png")
-        and "cannot be read" in wrong("words.png")
-        and "black everywhere" in wrong(mask="black.png")
-    )
+    assert "words.png cannot be read" in wrong("words.png")
+    for nowhere in ("black.png", "glass.png"):
+        assert "black or transparent everywhere" in wrong(mask=nowhere)
     assert "prompt is empty" in refused(
         capsys, "edit", "blue.png", "", "--mask", "mask.png", "--system", system
     ) and "required: --mask" in refused(capsys, "edit", "blue.png", "x")
@@ -917,6 +915,32 @@ def test_edit_paints_where_the_mask_is_white(painter, model, tmp_path, capsys, m
         and "painter" in said
         and not Path("new.png").exists()
     )
+
+
+def test_a_phone_s_picture_and_a_drawing_program_s_mask(painter, tmp_path, monkeypatch):
+    """Turned upright as EXIF says; 16 bits; what is transparent in a mask is not painted."""
+    import numpy as np
+
+    monkeypatch.chdir(tmp_path)
+    stored, exif = Image.new("RGB", (64, 64), "red"), Image.Exif()
+    stored.paste("blue", (32, 0, 64, 64))  # stored: red left, blue right
+    exif[0x0112] = 6  # seen: a quarter turn clockwise, red above, blue below
+    stored.save("phone.png", exif=exif)
+    deep = np.zeros((64, 64), np.uint16)
+    deep[:, :32] = 40_000  # 61 % white: painted; 20,000 is 31 %: kept
+    deep[:, 32:] = 20_000
+    Image.fromarray(deep).save("deep.png")
+    glass = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+    glass.paste((255, 255, 255, 255), (0, 0, 32, 64))
+    glass.save("glass.png")
+    system = str(painter / "run" / "model")
+    for mask in ("deep.png", "glass.png"):
+        argv = ["edit", "phone.png", "x", "--mask", mask, "--system", system, "--scale", "1"]
+        assert main([*argv, "--out", f"of-{mask}"]) == 0
+        done = Image.open(f"of-{mask}")
+        assert done.getpixel((10, 10)) == done.getpixel((10, 60)) == (255, 255, 255), mask
+        assert done.getpixel((60, 10)) == (255, 0, 0), mask
+        assert done.getpixel((60, 60)) == (0, 0, 255), mask
 
 
 def test_draw_from_a_picture(painter, model, tmp_path, capsys):

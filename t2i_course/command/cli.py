@@ -15,6 +15,7 @@ from .. import __version__
 from .parser import Failed, Parser, add_drawing, check_writable, number
 from .draw import add_draw, add_edit, draw_command, edit_command
 from t2i_course.measure.evaluation import (
+    has_choice,
     digest_of,
     find_system,
     load_system,
@@ -89,10 +90,9 @@ def measure(model, card: dict, args) -> dict:
     """The card with the alignment of a system that draws, and what --emoji and --speed ask for;
     prints it all.
     """
-    from inspect import signature
     from t2i_course.measure.evaluation import score, score_table
 
-    if args.sampler and "sampler" not in signature(model.steps).parameters:
+    if args.sampler and not has_choice(model, "sampler"):
         raise ValueError(f"{args.system} has no choice of samplers; leave --sampler out")
     card = score(
         model,

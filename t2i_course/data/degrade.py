@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 from PIL import Image
-from ..system import to_pil
+from .pictures import to_float, to_pil
 
 # %% ../../nbs/data/degrade.ipynb #c005
 def random_holes(
@@ -78,7 +78,7 @@ def through_jpeg(x: Tensor, quality: int) -> Tensor:
     """A picture (3, H, W) in [-1, 1], saved as JPEG and read again."""
     file = io.BytesIO()
     to_pil(x).save(file, "JPEG", quality=quality)
-    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1).float() / 127.5 - 1
+    return to_float(torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1))
 
 # %% ../../nbs/data/degrade.ipynb #c014
 def bsr_degrade(x: Tensor, f: int = 4, dice: random.Random | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
+from .pictures import to_pixels
 
 # %% ../../nbs/data/shapes.ipynb #c006
 COLOURS = {
@@ -387,35 +388,8 @@ def name_shape(cover):
 
 # %% ../../nbs/data/shapes.ipynb #c045
 def as_pixels(image):
-    """A picture as (H, W, 3) uint8, from an RGB PIL image, uint8 (H, W, 3) or (3, H, W), or
-    float (3, H, W) in [-1, 1].
-    """
-    if isinstance(image, Image.Image):
-        if image.mode != "RGB":
-            raise ValueError(
-                f"the picture has mode {image.mode}, not RGB; call .convert('RGB') first"
-            )
-        return np.asarray(image)
-    if hasattr(image, "detach"):
-        image = image.detach().float().cpu() if image.is_floating_point() else image.cpu()
-    a = np.asarray(image)
-    if a.ndim != 3 or 3 not in (a.shape[0], a.shape[-1]):
-        raise ValueError(
-            f"not an RGB picture: shape {a.shape}, expected (H, W, 3) or (3, H, W);"
-            " convert('RGB') drops grey or alpha"
-        )
-    if a.dtype.kind == "f":
-        if not np.isfinite(a).all():
-            raise ValueError(
-                "the picture holds NaN or infinity; look at the model that made it"
-            )
-        if np.abs(a).max() > 3:
-            raise ValueError("a float picture must lie in [-1, 1]; for 0 to 255 pass uint8")
-        a = (a.clip(-1, 1) * 127.5 + 127.5).round().astype(np.uint8)
-    if a.dtype != np.uint8:
-        raise ValueError(f"pixels must be uint8 or float, not {a.dtype}")
-    if a.shape[-1] != 3 or (a.shape[0] == 3 and a.shape[1] == a.shape[2]):
-        a = a.transpose(1, 2, 0)
+    """A square picture as (H, W, 3) uint8, from all that `to_pixels` takes."""
+    a = to_pixels(image)
     if a.shape[0] != a.shape[1]:
         raise ValueError(f"the picture must be square, not {a.shape[1]}x{a.shape[0]}")
     return a

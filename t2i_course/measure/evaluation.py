@@ -6,15 +6,16 @@ Docs: https://t2i-course.github.io/t2i_course/measure/evaluation.html.md"""
 
 # %% auto #0
 __all__ = ['SYSTEMS', 'LICENCE', 'System', 'find_system', 'system_in', 'read_card', 'load_system', 'digest_of', 'wilson',
-           'held_out_captions', 'held_out_emoji', 'tally', 'best_of', 'used', 'alignment', 'speed', 'machine',
-           'pick_device', 'record_of', 'card', 'score', 'score_table', 'recheck', 'emoji_sheet', 'real_emoji', 'picked',
-           'emoji_retrieval', 'Leaderboard', 'leaderboard']
+           'held_out_captions', 'held_out_emoji', 'tally', 'best_of', 'has_choice', 'used', 'alignment', 'speed',
+           'machine', 'pick_device', 'record_of', 'card', 'score', 'score_table', 'recheck', 'emoji_sheet',
+           'real_emoji', 'picked', 'emoji_retrieval', 'Leaderboard', 'leaderboard']
 
 # %% ../../nbs/measure/evaluation.ipynb #c002
 import json, math, time
 from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from ..storage import WEIGHTS, is_path, read_json
 
@@ -278,12 +279,19 @@ def best_of(images, captions: list[str], keep: int = 1, judge=None):
     )
 
 # %% ../../nbs/measure/evaluation.ipynb #c028
+def has_choice(system, option: str) -> bool:
+    """Does drawing with this system take that option ("sampler", say)?"""
+    if hasattr(system, "options"):
+        return hasattr(system.options, option)
+    return option in signature(system.steps).parameters
+
+
 def used(system, **options) -> dict:
     """The options of drawing that hold: those given, and for each that is None the system's
     own, where it has one.
     """
     return {
-        name: getattr(system, name, None) if value is None else value
+        name: getattr(getattr(system, "options", system), name, None) if value is None else value
         for name, value in options.items()
     }
 
@@ -632,7 +640,7 @@ def emoji_sheet(
     import textwrap
     from PIL import Image, ImageDraw, ImageFont
     from tqdm.auto import tqdm
-    from t2i_course.system import to_pil
+    from t2i_course.data.pictures import to_pil
 
     pairs, drawn = held_out_emoji(n, seed), []
     for b in tqdm(range(0, n, 32), desc="drawing emoji", disable=not progress):
@@ -705,7 +713,7 @@ def emoji_retrieval(
     """
     import torch
     from t2i_course.data.emoji import STYLES, records, rendered
-    from t2i_course.data.captioned import to_uint8
+    from t2i_course.data.pictures import to_uint8
     from tqdm.auto import tqdm
 
     pairs, drawn = held_out_emoji(n, seed), []

@@ -258,7 +258,8 @@ def glide_parameters(part, inpaint=False):
     """
     import torch
     from t2i_course.glide import WordTower
-    from t2i_course.networks.adm import ADMUNet, glide_config
+    from t2i_course.networks.adm import ADMUNet
+    from t2i_course.published.glide import glide_config
 
     config = glide_config(inpaint=inpaint)
     text = config["text" if part == "base" else "up_text"]

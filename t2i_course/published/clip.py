@@ -10,7 +10,7 @@ __all__ = ['TRANSFORMERS', 'OPEN_CLIP', 'PUBLISHED', 'block_names', 'published_n
 # %% ../../nbs/published/clip.ipynb #c002
 import torch
 from torch import Tensor
-from .files import rename
+from .names import rename
 
 # %% ../../nbs/published/clip.ipynb #c004
 def block_names(ours: str, theirs: str, parts: dict[str, str]) -> list[tuple[str, str]]:

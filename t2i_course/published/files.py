@@ -6,10 +6,11 @@ Docs: https://t2i-course.github.io/t2i_course/published/files.html.md"""
 
 # %% auto #0
 __all__ = ['REFERENCES', 'DECLARED', 'digest', 'stated_digest', 'fetch', 'read_published', 'StandIn', 'inert_pickle',
-           'read_pickled_module', 'tensors_of', 'rename', 'MissingReference', 'declare_nms', 'reference']
+           'read_pickled_module', 'tensors_of', 'file_of', 'published_state', 'MissingReference', 'declare_nms',
+           'reference']
 
 # %% ../../nbs/published/files.ipynb #c002
-import hashlib, importlib, pickle, re, sys, tarfile, warnings, zipfile
+import hashlib, importlib, json, pickle, sys, tarfile, warnings, zipfile
 from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
@@ -216,42 +217,44 @@ def tensors_of(module: StandIn, prefix: str = ""):
             yield from tensors_of(child, f"{prefix}{name}.")
 
 # %% ../../nbs/published/files.ipynb #c028
-def rename(
-    state: dict[str, Tensor], table: list[tuple], ignore: tuple[str, ...] = ()
-) -> dict[str, Tensor]:
-    """A state dict under new names.
+def file_of(repo: str | Path, name: str, revision: str = "main") -> Path:
+    """A file of a folder, or of a repository on the Hub, fetched and checked.
 
-    table: lines (name, new name) or (pattern, replacement), the pattern a regular expression
-    for the whole name; an exact name goes before patterns. A third entry, a function tensor ->
-    tensor, changes the value (a transpose, say). ignore: patterns of tensors to leave out.
-    Raises ValueError naming tensors that no line or several lines name, and new names that are
-    given twice.
+    ValueError where it is not there.
     """
-    renamed, problems = {}, []
-    for key, value in state.items():
-        lines = [line for line in table if line[0] == key] or [
-            line for line in table if re.fullmatch(line[0], key)
-        ]
-        ignored = any(re.fullmatch(pattern, key) for pattern in ignore)
-        if len(lines) + ignored != 1:
-            problems.append(
-                f"{key} is"
-                f" {'both named and ignored' if ignored else 'named by several lines' if lines else 'named by no line'}"
-            )
-            continue
-        if ignored:
-            continue
-        pattern, replacement, *change = lines[0]
-        new = replacement if pattern == key else re.fullmatch(pattern, key).expand(replacement)
-        if new in renamed:
-            problems.append(f"{key} and another both become {new}")
-        renamed[new] = change[0](value) if change else value
-    if problems:
+    if not Path(repo).is_dir():
+        return fetch(str(repo), name, revision)
+    if not (Path(repo) / name).is_file():
         raise ValueError(
-            f"the table does not fit: {'; '.join(problems[:4])}"
-            + (f" and {len(problems) - 4} more" if len(problems) > 4 else "")
+            f"no {name} in the folder {repo}; is it the folder of a published model?"
         )
-    return renamed
+    return Path(repo) / name
+
+
+def published_state(repo: str | Path, revision: str = "main") -> dict[str, Tensor]:
+    """The state dict of a model in the layout of transformers, folder or repository: one file,
+    or several that an index lists; safetensors where there are any.
+    """
+    for name in (
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin.index.json",
+        "pytorch_model.bin",
+    ):
+        try:
+            path = file_of(repo, name, revision)
+        except ValueError as e:
+            missing = e
+            continue
+        if path.suffix != ".json":
+            return read_published(path)
+        parts = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+        return {
+            k: v
+            for part in parts
+            for k, v in read_published(file_of(repo, part, revision)).items()
+        }
+    raise missing
 
 # %% ../../nbs/published/files.ipynb #c036
 REFERENCES = {

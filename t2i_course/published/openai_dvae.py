@@ -15,7 +15,8 @@ from torch import nn, Tensor
 import torch.nn.functional as F
 from ..storage import load_strictly
 from ..networks.codebooks import check_ids, check_pictures, map_pixels, unmap_pixels
-from .files import read_pickled_module, rename
+from .files import read_pickled_module
+from .names import rename
 
 # %% ../../nbs/published/openai_dvae.ipynb #c003
 class Bottleneck(nn.Module):

@@ -14,46 +14,23 @@ import base64, functools, html, io, math, re, sys
 
 import numpy as np
 from PIL import Image
+from ..data.pictures import to_pixels
 
 # %% ../../nbs/widgets/plots.ipynb #c005
 def to_picture(image):
     """A picture of any common kind -> PIL image, mode RGB.
 
-    `image`: PIL image; uint8 (H, W, 3), (H, W) or (3, H, W); float (3, H, W), (1, H, W) or (H,
-    W) in [-1, 1], tensor or array; a batch (B, C, H, W), which is tiled; a matplotlib figure;
-    anything with `.grid()` (a `Gallery`). Floats outside [-1, 1] are clipped, NaN is refused.
-    Raises ValueError for every other shape.
+    `image`: what `to_pixels` takes (PIL; tensor or array, bytes or floats in [-1, 1], which are
+    clipped); a batch (B, C, H, W), which is tiled; a matplotlib figure; anything with `.grid()`
+    (a `Gallery`). Raises ValueError for everything else.
     """
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
     if hasattr(image, "savefig"):
-        return Image.open(io.BytesIO(figure_png(image))).convert("RGB")
-    if hasattr(image, "grid") and callable(image.grid):
-        return image.grid().convert("RGB")
-    if hasattr(image, "detach"):
-        image = image.detach().cpu()
-        image = image.float().numpy() if image.is_floating_point() else image.numpy()
-    a = np.asarray(image)
-    if a.ndim == 4:
-        return tile(list(a))
-    if a.ndim not in (2, 3) or 0 in a.shape:
-        raise ValueError(f"a picture has shape (3, H, W) or (H, W, 3), not {a.shape}")
-    if a.ndim == 3 and a.shape[0] in (1, 3) and a.shape[2] not in (1, 3):
-        a = a.transpose(1, 2, 0)
-    elif a.ndim == 3 and a.shape[0] in (1, 3) and a.dtype != np.uint8:
-        a = a.transpose(1, 2, 0)
-    if a.ndim == 3 and a.shape[2] == 1:
-        a = a[:, :, 0]
-    if a.ndim == 3 and a.shape[2] != 3:
-        raise ValueError(
-            f"a picture has 1 or 3 channels, not {a.shape[2]}: pass draw= or pick channels"
-            " first"
-        )
-    if a.dtype != np.uint8:
-        if not np.isfinite(a).all():
-            raise ValueError("the picture holds NaN or infinity: look at the step that made it")
-        a = ((np.clip(a, -1, 1) + 1) * 127.5).round().astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(a)).convert("RGB")
+        image = Image.open(io.BytesIO(figure_png(image)))
+    elif callable(getattr(image, "grid", None)):
+        image = image.grid()
+    elif not isinstance(image, Image.Image) and np.ndim(image) == 4:
+        return tile(list(image))
+    return Image.fromarray(to_pixels(image))
 
 # %% ../../nbs/widgets/plots.ipynb #c006
 def tile(images, cols=None, gap=2):
