@@ -244,7 +244,8 @@ def new_figure(rows=1, cols=1, width=6.0, height=3.0, dpi=90):
 
 # %% ../../nbs/widgets/plots.ipynb #c021c
 DOLLAR = r"(?<!\\)\$"  # one that has no backslash yet
-FORMULA = re.compile(rf"{DOLLAR}(?=\S)[^$]+(?<=\S){DOLLAR}(?!\d)")  # "$x$", not "$5 or $6"
+# as in Markdown: "$x$" is a formula, "$5 or $6" is none
+FORMULA = re.compile(rf"{DOLLAR}(?=\S)[^$]+(?<=\S){DOLLAR}(?!\d)")
 
 
 def plain_lettering(text) -> str:
