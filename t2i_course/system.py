@@ -6,7 +6,7 @@ Docs: https://t2i-course.github.io/t2i_course/system.html.md"""
 
 # %% auto #0
 __all__ = ['Step', 'Gallery', 'check_prompts', 'check_pictures', 'check_picture', 'check_mask', 'Stage', 'picture_generators',
-           'noise_like', 'Options', 'TextToImage', 'last']
+           'noise_like', 'Options', 'Saved', 'TextToImage', 'last']
 
 # %% ../nbs/system.ipynb #c002
 import base64, inspect, io, math
@@ -263,8 +263,8 @@ class Options:
     def given(self, **changes) -> Self:
         """These options with those of `changes` that are not None, checked."""
         names = [f.name for f in fields(self)]
-        for name in changes:
-            if name not in names:
+        for name, value in changes.items():
+            if value is not None and name not in names:
                 raise ValueError(f"no option {name!r}; this system has: {', '.join(names)}")
         return replace(self, **{k: v for k, v in changes.items() if v is not None}).checked()
 
@@ -275,20 +275,14 @@ class Options:
             raise ValueError(f"guidance must lie between 0 and 30, got {self.guidance}; {advice}")
         return self
 
-# %% ../nbs/system.ipynb #f7315e6d
-class TextToImage(nn.Module):
-    """The contract of every system: `loss` to train, `steps` to watch, calling it to draw,
-    `from_pretrained` to get a trained one.
-
-    A subclass sets `image_size` and `options` (how it draws where nothing else is asked for)
-    and writes `draw`; its constructor takes JSON values, which are kept as `config`. A system of
-    several networks trained one after another lists them in `stages`, each a `Stage`.
+# %% ../nbs/system.ipynb #112e1887
+class Saved(nn.Module):
+    """A model that remembers what it was made with: its constructor takes JSON values, which
+    are kept as `config`, so that a folder can hold it and it can be made again.
     """
 
     config: dict
-    image_size: int
-    options: Options
-    # prefixes that weights saved before had, and what they are called now
+    # {pattern: replacement} for names in weights that were saved before they changed
     renamed: dict[str, str] = {}
 
     def __new__(cls, *args, **kwargs):
@@ -300,14 +294,61 @@ class TextToImage(nn.Module):
         return self
 
     @property
-    def stages(self) -> dict[str, nn.Module]:
-        """The separately trained stages, by name, in the order they are trained."""
-        return {"model": self}
-
-    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+# %% ../nbs/system.ipynb #1312bcf1
+@patch(cls_method=True)
+def from_pretrained(
+    cls: Saved, name_or_folder: str | Path, device: str | torch.device = "cpu"
+) -> Saved:
+    """A shipped model by its name, or a folder written by `save_pretrained`."""
+    from t2i_course.storage import load_pretrained
+
+    return load_pretrained(cls, name_or_folder).to(device).eval()
+
+
+@patch
+def save_pretrained(
+    self: Saved,
+    folder: str | Path,
+    card: dict | None = None,
+    dtype: torch.dtype = torch.float16,
+):
+    """Write config.json, model.safetensors and, where given, card.json into a folder."""
+    from t2i_course.storage import save_pretrained
+
+    save_pretrained(self, folder, card, dtype)
+
+
+@patch
+def push_to_hub(self: Saved, repo_id: str, folder: str | Path) -> str:
+    """Upload a folder written by `save_pretrained` to the Hugging Face Hub (needs a network
+    and a login). Returns the commit's address.
+    """
+    from huggingface_hub import HfApi
+
+    HfApi().create_repo(repo_id, exist_ok=True)
+    return HfApi().upload_folder(repo_id=repo_id, folder_path=folder).commit_url
+
+# %% ../nbs/system.ipynb #f7315e6d
+class TextToImage(Saved):
+    """The contract of every system: `loss` to train, `steps` to watch, calling it to draw,
+    `from_pretrained` to get a trained one.
+
+    A subclass sets `image_size` and `options` (how it draws where nothing else is asked for)
+    and writes `draw`. A system of several networks trained one after another lists them in
+    `stages`, each a `Stage`.
+    """
+
+    image_size: int
+    options: Options
+
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The separately trained stages, by name, in the order they are trained."""
+        return {"model": self}
 
 # %% ../nbs/system.ipynb #a98567cf
 @patch
@@ -328,6 +369,7 @@ def draw(self: TextToImage, prompts: list[str], options, generators) -> Iterator
     raise TypeError(f"{type(self).__name__} cannot draw by itself")
 
 # %% ../nbs/system.ipynb #c932ef49
+@torch.no_grad()
 def last(steps: Iterator[Step], progress: bool = False) -> Tensor:
     """The pictures at the end of a sampler's steps: (B, 3, H, W) float32 in [-1, 1], on the CPU."""
     from tqdm.auto import tqdm
@@ -343,6 +385,17 @@ def last(steps: Iterator[Step], progress: bool = False) -> Tensor:
 
 # %% ../nbs/system.ipynb #5e83bc38
 @patch
+def asked(
+    self: TextToImage, prompts: str | list[str], n: int, seed: int | list[int], options: dict
+) -> tuple[list[str], Options, list[torch.Generator]]:
+    """What somebody asks for, checked: the prompts n times each, the options, and one random
+    generator a picture. ValueError for what cannot be done.
+    """
+    every = check_prompts(prompts, n)
+    return every, self.options.given(**options), picture_generators(seed, len(every) // n, n)
+
+
+@patch
 def steps(
     self: TextToImage, prompts: str | list[str], *, n: int = 1, seed: int = 0, **options
 ) -> Iterator[Step]:
@@ -352,11 +405,9 @@ def steps(
     seed: picture i of a prompt has the seed `seed + i`; or a list of seeds, one a prompt.
     options: those of `self.options`, None for the system's own. ValueError for wrong ones.
     """
-    every = check_prompts(prompts, n)
-    generators = picture_generators(seed, len(every) // n, n)
-    return self.draw(every, self.options.given(**options), generators)
+    return self.draw(*self.asked(prompts, n, seed, options))
 
-
+# %% ../nbs/system.ipynb #5affcf23
 @patch
 def __call__(
     self: TextToImage,
@@ -373,37 +424,3 @@ def __call__(
     """
     steps = self.steps(prompts, n=n, seed=seed, **options)
     return Gallery(last(steps, progress), check_prompts(prompts, n))
-
-# %% ../nbs/system.ipynb #1312bcf1
-@patch(cls_method=True)
-def from_pretrained(
-    cls: TextToImage, name_or_folder: str | Path, device: str | torch.device = "cpu"
-) -> TextToImage:
-    """A shipped model by its name, or a folder written by `save_pretrained`."""
-    from t2i_course.storage import load_pretrained
-
-    return load_pretrained(cls, name_or_folder).to(device).eval()
-
-
-@patch
-def save_pretrained(
-    self: TextToImage,
-    folder: str | Path,
-    card: dict | None = None,
-    dtype: torch.dtype = torch.float16,
-):
-    """Write config.json, model.safetensors and, where given, card.json into a folder."""
-    from t2i_course.storage import save_pretrained
-
-    save_pretrained(self, folder, card, dtype)
-
-
-@patch
-def push_to_hub(self: TextToImage, repo_id: str, folder: str | Path) -> str:
-    """Upload a folder written by `save_pretrained` to the Hugging Face Hub (needs a network
-    and a login). Returns the commit's address.
-    """
-    from huggingface_hub import HfApi
-
-    HfApi().create_repo(repo_id, exist_ok=True)
-    return HfApi().upload_folder(repo_id=repo_id, folder_path=folder).commit_url
