@@ -94,13 +94,14 @@ def glide_config(tokenizer: str | None = None, inpaint: bool = False) -> dict:
     upsampler = dict(in_channels=6 + hole, channels=192, depth=2)
     return dict(
         tokenizer=json.dumps(bpe),
-        text=text,
+        text_encoder=text,
         base=base | dict(multipliers=(1, 2, 3, 4), attention=(1, 2, 3)),
         upsampler=upsampler | dict(multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5)),
-        up_text=text,
+        up_text_encoder=text,
         base_size=64,
         image_size=256,
-        kind="eps",
+        prediction_type="eps",
+        weighting="simple",
         time_shift=1.0,
         num_steps=100,
         sampler="ddpm",
