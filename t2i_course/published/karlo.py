@@ -15,7 +15,7 @@ from torch import nn, Tensor
 from einops import rearrange
 from ..networks.adm import ADMUNet
 from ..storage import load_strictly
-from .files import fetch, read_published
+from .files import published_state
 from .names import rename, stacked, table_lines
 from ..networks.unet import Skip
 
@@ -191,20 +191,9 @@ def load_karlo(
 
     Raises ValueError where they cannot be had or do not fit.
     """
-    folder = Path(repo)
 
     def weights(part):
-        names = [
-            f"{part}/diffusion_pytorch_model.{ending}" for ending in ("safetensors", "bin")
-        ]
-        if folder.is_dir():
-            return read_published(
-                next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
-            )
-        try:
-            return read_published(fetch(str(repo), names[0], revision))
-        except ValueError:
-            return read_published(fetch(str(repo), names[1], revision))
+        return published_state(repo, f"{part}/diffusion_pytorch_model", revision)
 
     upsampler = system.upsamplers[0]
     load_prior(system.prior, weights("prior"), "prior")
