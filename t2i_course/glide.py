@@ -7,7 +7,7 @@ Docs: https://t2i-course.github.io/t2i_course/readings/glide.html.md"""
 # %% auto #0
 __all__ = ['WordTower', 'learned_variance', 'bound_term', 'hybrid_loss', 'ancestral_learned', 'prediction_of',
            'guided_prediction', 'LearnedVariance', 'wishing', 'NoisyEyes', 'NoisyCLIP', 'pushed_by', 'uneven_times',
-           'holding', 'hint_of', 'shrink_known', 'GLIDEOptions', 'GLIDE', 'lay_beside', 'of_cascade']
+           'holding', 'hint_of', 'shrink_known', 'GLIDEOptions', 'GLIDE', 'lay_beside', 'of_cascade', 'late_times']
 
 # %% ../nbs/readings/06_glide.ipynb #c003
 import math, torch
@@ -19,7 +19,7 @@ from torch import nn, Tensor
 import torch.nn.functional as F
 from .clip import VisionTransformer, contrastive_loss, meaning
 from .diffusion import Schedule, at, q_sample, q_posterior, to_x0
-from .ddpm import Denoiser, TARGETS, decoder_nll, predict_x0
+from .ddpm import Denoiser, TARGETS, check_finite, decoder_nll, predict_x0
 from .ddpm import step_indices, transitions
 from .guidance import Diffusion, SamplingOptions, draw_times, drop_condition
 from .guidance import predicting_x0, spread_null, walk
@@ -115,8 +115,7 @@ def hybrid_loss(
     if prediction_type not in TARGETS:
         known = ", ".join(TARGETS)
         raise ValueError(f"prediction_type is one of {known}, not {prediction_type!r}")
-    if not torch.isfinite(x_0).all():
-        raise ValueError("the batch holds NaN or infinity; check the pictures before training")
+    check_finite(x_0)
     t = draw_times(len(x_0), schedule.T, device=x_0.device) if t is None else t
     noise = torch.randn_like(x_0) if noise is None else noise
     x_t = q_sample(schedule, x_0, t, noise)
@@ -763,6 +762,17 @@ def edit(
     return Gallery(last(self.draw(prompts, options, generators, known=known)), prompts)
 
 # %% ../nbs/readings/06_glide.ipynb #2a0cffda
+def late_times(T: int, num_steps: int, strength: float) -> list[int]:
+    """Of num_steps even time indices below T those under strength * T, at least the last one.
+    ValueError for a strength outside (0, 1]. Source: SDEdit (Meng et al. 2021), sec. 3.
+    """
+    if not 0 < strength <= 1:
+        bounds = "above 0 (keep the picture) and at most at 1 (forget it)"
+        raise ValueError(f"strength lies {bounds}, got {strength}")
+    times = step_indices(T, num_steps)
+    return [t for t in times if t < strength * T] or times[-1:]
+
+
 @patch
 @torch.no_grad()
 def image_to_image(
@@ -781,15 +791,11 @@ def image_to_image(
     image: (3, H, W) in [-1, 1] of image_size pixels; n, seed, options: as in `steps`.
     ValueError for other shapes and for a strength outside (0, 1].
     """
-    if not 0 < strength <= 1:
-        bounds = "above 0 (keep the picture) and at most at 1 (forget it)"
-        raise ValueError(f"strength lies {bounds}, got {strength}")
     prompts, options, generators = self.asked(prompts, n, seed, options)
     image = check_picture(image, self.image_size).to(self.device)
     low = shrink(image, self.base_size).expand(len(prompts), -1, -1, -1)
     schedule = self.base.schedule
-    begin = strength * schedule.T
-    times = [t for t in step_indices(schedule.T, options.num_steps) if t < begin] or [0]
+    times = late_times(schedule.T, options.num_steps, strength)
     t = torch.full((len(low),), times[0], device=low.device)
     start = q_sample(schedule, low, t, noise_like(low, generators)), times
     return Gallery(last(self.draw(prompts, options, generators, start=start)), prompts)
