@@ -35,7 +35,7 @@ def dalle():
     from t2i_course.dalle import DALLE
 
     sizes = dict(
-        dvae=dict(vocab=32, dim=64, hidden=8, depth=1, fine=8, likelihood="gaussian", beta=0.05),
+        dvae=dict(vocab=32, dim=64, hidden=8, depth=1, fine=8, likelihood="gaussian"),
         transformer=dict(dim=32, depth=3, heads=2, attention="paper", kernel=3),
     )
     return DALLE.create(CAPTIONS, image_size=16, text_length=14, **sizes)
