@@ -19,10 +19,15 @@ import torch
 out, pause = Path(sys.argv[1]), float(sys.argv[2])
 data = shapes(64, 32, seed=0)
 torch.manual_seed(0)
-model = PixelDiffusion.create(data.captions, text=dict(dim=32, depth=1, heads=2), unet=dict(channels=(16, 32), attention=(1,), head_dim=16, emb_dim=32))
+text_encoder = dict(dim=32, depth=1, heads=2)
+unet = dict(channels=(16, 32), attention=(1,), head_dim=16, emb_dim=32)
+model = PixelDiffusion.create(data.captions, text_encoder=text_encoder, unet=unet)
+recipe = Recipe(steps=12, batch_size=8, shards=2, warmup=3, decay=4, save_every=2)
 def on_save(stage, step, history):
-    print("saved", step, flush=True); time.sleep(pause)
-history = train(model, data, Recipe(steps=12, batch_size=8, shards=2, warmup=3, decay=4, save_every=2), out, progress=False, cpu=True, log_every=1, on_save=on_save)
+    print("saved", step, flush=True)
+    time.sleep(pause)
+options = dict(progress=False, cpu=True, log_every=1, on_save=on_save)
+history = train(model, data, recipe, out, **options)
 (out / "history.json").write_text(json.dumps([h["loss"] for h in history]))
 """
 
