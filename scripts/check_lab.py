@@ -159,12 +159,31 @@ def run_all(page, log: Path, tries: int = 4):
     )
 
 
+RESTART = """async () => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    await panel.sessionContext.session.kernel.restart();
+}"""
+
+
+def after_restart(page, widget) -> str:
+    """What stands beside the slider when the kernel was restarted and it is moved."""
+    page.evaluate(RESTART)
+    widget.query_selector("input[type=range]").focus()
+    page.keyboard.press("End")
+    try:
+        said = "() => document.querySelector('.t2i-scrub output').textContent.includes('again')"
+        page.wait_for_function(said, timeout=40_000)
+    finally:
+        found = widget.query_selector("output").inner_text()
+    return found
+
+
 def drag(presses: int = 20) -> dict | None:
     """Press the right arrow `presses` times on the noising slider; None without a browser.
 
     Returns latency: milliseconds of each answer; frames, blank: animation frames looked at, and
     those without a picture; pictures: how many different pictures were seen; index: where the
-    slider's picture ended.
+    slider's picture ended; restarted: what the widget says once its kernel was restarted.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as tmp, chromium() as browser:
         if browser is None:
@@ -194,6 +213,7 @@ def drag(presses: int = 20) -> dict | None:
                 pictures.add(widget.evaluate(PICTURE))
             probe = page.evaluate("() => window.probe")
             index = int(widget.evaluate("e => e.querySelector('canvas').dataset.index"))
+            restarted = after_restart(page, widget)
             page.close()
     return dict(
         latency=probe["latency"],
@@ -201,6 +221,7 @@ def drag(presses: int = 20) -> dict | None:
         blank=probe["blank"],
         pictures=len(pictures),
         index=index,
+        restarted=restarted,
     )
 
 
