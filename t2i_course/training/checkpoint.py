@@ -1,4 +1,4 @@
-"""What a training run consists of, and how it survives a kill: a file that is whole, checked, and belongs to this run or is refused
+"""What a training run consists of, and the file that brings it back after a kill
 
 Docs: https://t2i-course.github.io/t2i_course/training/checkpoint.html.md"""
 

@@ -6,8 +6,8 @@ Docs: https://t2i-course.github.io/t2i_course/training/loop.html.md"""
 
 # %% auto #0
 __all__ = ['seed_of', 'draw_rows', 'check_data', 'batch_of', 'shards_of', 'with_the_same_buffers', 'restore', 'rounding',
-           'add_gradients', 'processes', 'add_up', 'share', 'mean_of', 'take_step', 'check_rows', 'write_entry',
-           'open_board', 'shown', 'begin', 'check_agreement', 'is_due', 'train', 'write_down']
+           'add_gradients', 'processes', 'add_up', 'share', 'mean_of', 'take_step', 'is_due', 'check_rows',
+           'write_entry', 'open_board', 'shown', 'begin', 'check_agreement', 'write_down', 'train']
 
 # %% ../../nbs/training/loop.ipynb #c002
 from contextlib import contextmanager, nullcontext
@@ -175,6 +175,11 @@ def take_step(run: Run, data, prepared: dict, shards, device: torch.device):
     run.rows.append(torch.cat([losses, norm.detach().float()[None]]))
 
 # %% ../../nbs/training/loop.ipynb #c017
+def is_due(run: Run, every: int) -> bool:
+    """Is it time for what happens every so many steps, and at the end?"""
+    return run.step % every == 0 or run.step == run.recipe.steps
+
+
 def check_rows(run: Run):
     """ValueError naming the first step since the last entry whose losses or gradient are no
     numbers. All processes see the same.
@@ -273,51 +278,44 @@ def check_agreement(run: Run):
         )
 
 
-def is_due(run: Run, every: int) -> bool:
-    """Is it time for what happens every so many steps, and at the end?"""
-    return run.step % every == 0 or run.step == run.recipe.steps
+def write_down(file: Path, run: Run, on_save):
+    """A checkpoint, and what the caller does with the averaged weights."""
+    run.tick()
+    save_checkpoint(file, run)
+    if on_save:
+        with run.ema.averaged(run.stage) as stage:
+            on_save(stage, run.step, run.history)
 
 # %% ../../nbs/training/loop.ipynb #c021
 def train(
-    stage: nn.Module,
-    data,
-    recipe: Recipe,
-    out: str | Path | None = None,
-    *,
-    resume: bool = True,
-    progress: bool = True,
-    log_every: int = 20,
-    on_save=None,
-    cpu: bool = False,
-    tensorboard: bool = False,
-    origin: str | None = None,
+    stage: nn.Module, data, recipe: Recipe, out: str | Path | None = None, *,
+    resume: bool = True, progress: bool = True, log_every: int = 20, on_save=None,
+    cpu: bool = False, tensorboard: bool = False, origin: str | None = None,
 ) -> list[dict]:
     """Train a stage (a module with `loss(batch) -> {"loss": scalar, ...}`) on captioned
-    pictures. Ends with the averaged weights in it. Returns the history: a list of {"step",
-    "loss", "lr", "images_per_second"}.
+    pictures; it ends with the averaged weights. Returns the history: a list of {"step", the
+    losses, "lr", "images_per_second"}.
 
-    data: has `images` (N, 3, H, W) uint8, `captions` and `weights` (N,), as `CaptionedImages`.
-    A stage with `prepare(data) -> {name: (N, ...)}` gets what it made of all pictures back row
-    by row, in its batches: work of frozen networks is done once. out: folder for
-    `checkpoint.safetensors`, written every `recipe.save_every` steps; with `resume` a run goes
-    on from it, and another run's is refused. on_save(stage, step, history) is called at each
-    save with the averaged weights in place. origin: the weights it began with, in a word.
-    Raises ValueError where a loss or a gradient is no number; nothing of it is saved.
+    data: has `images` (N, 3, H, W) uint8, `captions` and `weights` (N,), as `CaptionedImages`;
+    what a stage with `prepare(data) -> {name: (N, ...)}` made of them comes with each batch.
+    out: folder for `checkpoint.safetensors`, written every `recipe.save_every` steps; with
+    `resume` a run goes on from it, and another run's is refused. on_save(stage, step, history)
+    is called at each save, with the averaged weights in place. origin: the weights it began
+    with, in a word. ValueError where a loss or a gradient is no number; nothing of it is saved.
     """
     from accelerate import PartialState
 
-    state = PartialState(cpu=cpu)
-    main = state.is_main_process
+    state, file = PartialState(cpu=cpu), Path(out) / "checkpoint.safetensors" if out else None
+    main, device = state.is_main_process, state.device
     board = open_board(out) if tensorboard and main else None
-    run, prepared = begin(stage, data, recipe, state.device, origin)
+    run, prepared = begin(stage, data, recipe, device, origin)
     mine = range(state.process_index, run.recipe.shards, state.num_processes)
-    file = Path(out) / "checkpoint.safetensors" if out else None
     if file and resume and file.exists():
         load_checkpoint(file, run)
     check_agreement(run)
     with shown(run, progress and main, board) as show:
         while run.step < recipe.steps:
-            take_step(run, data, prepared, mine, state.device)
+            take_step(run, data, prepared, mine, device)
             log, save = is_due(run, log_every), file and is_due(run, recipe.save_every)
             if log or save:
                 check_rows(run)
@@ -327,12 +325,3 @@ def train(
     run.ema.swap(stage)
     stage.eval()
     return run.history
-
-
-def write_down(file: Path, run: Run, on_save):
-    """A checkpoint, and what the caller does with the averaged weights."""
-    run.tick()
-    save_checkpoint(file, run)
-    if on_save:
-        with run.ema.averaged(run.stage) as stage:
-            on_save(stage, run.step, run.history)

@@ -100,10 +100,7 @@ class EMA:
 
     @torch.no_grad()
     def swap(self, module: nn.Module):
-        """Exchange the module's parameters and the averages.
-
-        Calling it twice changes nothing.
-        """
+        """Exchange the module's parameters and the averages; twice changes nothing."""
         for a, p in zip(self.average, module.parameters()):
             kept = p.detach().clone()
             p.copy_(a)
