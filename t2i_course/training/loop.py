@@ -7,7 +7,7 @@ Docs: https://t2i-course.github.io/t2i_course/training/loop.html.md"""
 # %% auto #0
 __all__ = ['seed_of', 'draw_rows', 'check_data', 'batch_of', 'shards_of', 'with_the_same_buffers', 'restore', 'rounding',
            'add_gradients', 'processes', 'add_up', 'share', 'mean_of', 'take_step', 'is_due', 'check_rows',
-           'write_entry', 'open_board', 'shown', 'begin', 'check_agreement', 'write_down', 'train']
+           'write_entry', 'summary_writer', 'shown', 'begin', 'check_agreement', 'write_down', 'train']
 
 # %% ../../nbs/training/loop.ipynb #c002
 from contextlib import contextmanager, nullcontext
@@ -211,10 +211,8 @@ def write_entry(run: Run) -> dict:
     return run.history[-1]
 
 # %% ../../nbs/training/loop.ipynb #c018
-def open_board(out: str | Path | None):
-    """A TensorBoard log in `out`. ValueError where TensorBoard is not installed."""
-    if out is None:
-        raise ValueError("TensorBoard's log needs a folder; give out")
+def summary_writer() -> type:
+    """TensorBoard's class of logs. ValueError where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -222,7 +220,7 @@ def open_board(out: str | Path | None):
             "the package tensorboard is not installed; leave --tensorboard out, or: pip install"
             " tensorboard"
         ) from None
-    return SummaryWriter(str(out))
+    return SummaryWriter
 
 
 @contextmanager
@@ -307,7 +305,7 @@ def train(
 
     state, file = PartialState(cpu=cpu), Path(out) / "checkpoint.safetensors" if out else None
     main, device = state.is_main_process, state.device
-    board = open_board(out) if tensorboard and main else None
+    board = summary_writer()(str(out)) if tensorboard and main else None
     run, prepared = begin(stage, data, recipe, device, origin)
     mine = range(state.process_index, run.recipe.shards, state.num_processes)
     if file and resume and file.exists():
