@@ -461,7 +461,6 @@ def test_train_from_weights_and_evaluate_need_few_libraries(place, model):
         "anywidget",
         "IPython",
         "nbdev",
-        "fastcore",
         "tensorboard",
         "pandas",
     )
