@@ -265,7 +265,7 @@ class _Networks(TextToImage):
             )
         )
         if glide and "base" not in config:
-            start_from(model.base, GLIDE.from_pretrained(glide).base)
+            start_from(model.base, GLIDE.from_pretrained(glide).base.network)
         return model
 
     def read(self, captions: list[str]) -> dict[str, Tensor]:

@@ -385,6 +385,17 @@ def last(steps: Iterator[Step], progress: bool = False) -> Tensor:
 
 # %% ../nbs/system.ipynb #5e83bc38
 @patch
+def asked(
+    self: TextToImage, prompts: str | list[str], n: int, seed: int | list[int], options: dict
+) -> tuple[list[str], Options, list[torch.Generator]]:
+    """What somebody asks for, checked: the prompts n times each, the options, and one random
+    generator a picture. ValueError for what cannot be done.
+    """
+    every = check_prompts(prompts, n)
+    return every, self.options.given(**options), picture_generators(seed, len(every) // n, n)
+
+
+@patch
 def steps(
     self: TextToImage, prompts: str | list[str], *, n: int = 1, seed: int = 0, **options
 ) -> Iterator[Step]:
@@ -394,11 +405,9 @@ def steps(
     seed: picture i of a prompt has the seed `seed + i`; or a list of seeds, one a prompt.
     options: those of `self.options`, None for the system's own. ValueError for wrong ones.
     """
-    every = check_prompts(prompts, n)
-    generators = picture_generators(seed, len(every) // n, n)
-    return self.draw(every, self.options.given(**options), generators)
+    return self.draw(*self.asked(prompts, n, seed, options))
 
-
+# %% ../nbs/system.ipynb #5affcf23
 @patch
 def __call__(
     self: TextToImage,

@@ -18,13 +18,12 @@ from .diffusion import Schedule, to_eps
 from .ddpm import Denoiser, ancestral, ddim, ddim_invert, diffusion_loss, step_indices
 from t2i_course.glide import (
     GLIDE,
-    SAMPLERS,
     ancestral_learned,
     guided_prediction,
     hybrid_loss,
     prediction_of,
 )
-from .guidance import classifier_free, draw_times, drop_condition
+from .guidance import SAMPLERS, classifier_free, draw_times, drop_condition
 from .networks.adm import ADMUNet, start_from
 from .storage import find_pretrained
 from .published.clip import PUBLISHED
@@ -667,9 +666,9 @@ class _Drawing(_Losses):
             sampler or self.sampler,
             self.num_steps if num_steps is None else num_steps,
         )
-        if sampler not in ("ddpm", *SAMPLERS):
+        if sampler not in SAMPLERS:
             raise ValueError(
-                f"unknown sampler {sampler!r}; choose one of ddpm, {', '.join(SAMPLERS)}"
+                f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}"
             )
         if not 0 <= guidance <= 30:
             raise ValueError(
@@ -811,7 +810,7 @@ class UnCLIP(_Drawing):
             **(sizes | config),
         )
         if glide and "decoder" not in config:
-            start_from(model.decoder.unet, GLIDE.from_pretrained(glide).base)
+            start_from(model.decoder.unet, GLIDE.from_pretrained(glide).base.network)
         return model
 
     @classmethod

@@ -221,8 +221,9 @@ class Distillation(nn.Module):
     """Teaches a Reader from a Borrowed language model: a stage with `prepare` and `loss`, for
     `training.loop.train`.
 
-    teacher: gives the Borrowed model, and is asked for it once, by `prepare`; features: principal components of the teacher's states that are taught; reach: how far away
-    a neighbour to be named may be; weight: of that task in the loss.
+    teacher: gives the Borrowed model, and is asked for it once, by `prepare`; features:
+    principal components of the teacher's states that are taught; reach: how far away a
+    neighbour to be named may be; weight: of that task in the loss.
     """
 
     def __init__(

@@ -78,7 +78,7 @@ def glide_file(folder: str | Path, name: str) -> Path:
         ) from None
     return path
 
-
+# %% ../../nbs/published/glide.ipynb #c006b
 def glide_config(tokenizer: str | None = None, inpaint: bool = False) -> dict:
     """The released GLIDE (filtered) as arguments of reading 6's class. tokenizer: GPT-2's
     tokenizer.json as text; None for a stand-in where only shapes matter.
@@ -90,17 +90,18 @@ def glide_config(tokenizer: str | None = None, inpaint: bool = False) -> dict:
     bpe["normalizer"] = {"type": "Lowercase"}
     text = dict(vocab_size=50_257, length=128, dim=512, depth=16, heads=8)
     hole = 4 if inpaint else 0
-    base = dict(in_channels=3 + hole, channels=192, multipliers=(1, 2, 3, 4), depth=3)
-    upsampler = dict(in_channels=6 + hole, channels=192, multipliers=(1, 1, 2, 2, 4, 4), depth=2)
+    base = dict(in_channels=3 + hole, channels=192, depth=3)
+    upsampler = dict(in_channels=6 + hole, channels=192, depth=2)
     return dict(
         tokenizer=json.dumps(bpe),
-        text=text,
-        base=base | dict(attention=(1, 2, 3)),
-        upsampler=upsampler | dict(attention=(3, 4, 5)),
-        up_text=text,
+        text_encoder=text,
+        base=base | dict(multipliers=(1, 2, 3, 4), attention=(1, 2, 3)),
+        upsampler=upsampler | dict(multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5)),
+        up_text_encoder=text,
         base_size=64,
         image_size=256,
-        kind="eps",
+        prediction_type="eps",
+        weighting="simple",
         time_shift=1.0,
         num_steps=100,
         sampler="ddpm",

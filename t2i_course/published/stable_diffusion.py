@@ -88,7 +88,8 @@ DIFFUSERS_AUTOENCODER = [
     *table_lines(VAE_ATTENTION_AT, IN_ATTENTION | OLD_NAMES, as_matrix),
     *table_lines(VAE_RESIZE_AT, {"conv": "1"}),
     *table_lines({"(encoder|decoder)": r"\1"}, ENDS),
-    *table_lines({"": ""}, {"quant_conv": "after_encoder", "post_quant_conv": "before_decoder"}),
+    *table_lines({"": ""}, {"quant_conv": "after_encoder"}),
+    *table_lines({"": ""}, {"post_quant_conv": "before_decoder"}),
     ("quantize.embedding.weight", "quantizer.codes"),
 ]
 
@@ -153,7 +154,7 @@ def sd_sizes(text: dict, unet: dict, vae: dict) -> dict:
         ),
     )
 
-
+# %% ../../nbs/published/stable_diffusion.ipynb #c014b
 def sd_config(repo: str | Path, revision: str = "main") -> dict:
     """Arguments of reading 7's StableDiffusion for a Stable Diffusion 1.x in the layout of
     diffusers: a folder, or a repository of the Hugging Face Hub.
