@@ -11,7 +11,7 @@ parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 lib = cfg["lib_path"]
 suffix = "_requirements"
-DATA = ("*.safetensors", "*.json.xz", "*.json", "*.toml", "ATTRIBUTION.md")
+DATA = ("*.safetensors", "*.json.xz", "*.json", "*.toml", "*.js", "*.css", "ATTRIBUTION.md")
 
 
 class SdistWithSettings(sdist):

@@ -25,7 +25,7 @@ RESIZE = {
 
 class ADMBlock(ResBlock):
     """Residual block with scale-shift norm that may halve ("down") or double ("up") the grid
-    (ADM, sec. 3 and eq. 6; the resizing is BigGAN's).
+    (ADM, sec. 3.1; the resizing is BigGAN's).
 
     x: (B, c_in, H, W), emb: (B, emb_dim) -> (B, c_out, H', W').
     """
