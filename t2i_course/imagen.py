@@ -6,7 +6,7 @@ Docs: https://t2i-course.github.io/t2i_course/readings/imagen.html.md"""
 
 # %% auto #0
 __all__ = ['THRESHOLDS', 'LANGUAGES', 'static_threshold', 'dynamic_threshold', 'thresholded', 'augmented', 'Experts',
-           'language_of', 'ImagenOptions', 'Imagen', 'told_below', 'offsets_of', 'painted', 'capped_threshold',
+           'language_of', 'ImagenOptions', 'Imagen', 'told_below', 'offsets_of', 'with_paint', 'capped_threshold',
            'DeepFloydIF', 'if_times']
 
 # %% ../nbs/readings/09_imagen.ipynb #c003
@@ -364,7 +364,7 @@ def draw(
 ) -> Iterator[Step]:
     """The base's steps, shown enlarged, then the upsampler's; see `TextToImage.steps`.
 
-    network: asked in place of the base (`painted`).
+    network: asked in place of the base (`with_paint`).
     """
     told, size = self.read(prompts), self.base_size
     x_T = noise_like(torch.empty(len(prompts), 3, size, size, device=self.device), generators)
@@ -442,7 +442,7 @@ def paint_maps(self: Imagen, prompt: str, regions: dict[str, Tensor], length: in
     return maps
 
 # %% ../nbs/readings/09_imagen.ipynb #3d2f50c7
-def painted(stage: Diffusion, maps: Tensor, strength: float) -> Denoiser:
+def with_paint(stage: Diffusion, maps: Tensor, strength: float) -> Denoiser:
     """A stage whose attention is drawn to the painted regions, more so while noise is high:
     w = w' log(1 + sigma) A is added before the softmax (eDiff-I, sec. 4.3).
 
@@ -477,7 +477,7 @@ def paint(
     """
     prompts, options, generators = self.asked(prompt, n, seed, options)
     maps = self.paint_maps(prompt, regions, self.read([prompt])["mask"].shape[1])
-    network = painted(self.base, maps, strength)
+    network = with_paint(self.base, maps, strength)
     return Gallery(last(self.draw(prompts, options, generators, network=network)), prompts)
 
 # %% ../nbs/readings/09_imagen.ipynb #c147
