@@ -86,7 +86,8 @@ def test_checker_sees_faults(tmp_path):
         """<main><span class="math">x_t</span><img src="nothing.png">
         <a href="no/page.html">x</a><a href="#nowhere">y</a>
         <div class="t2i-stuck"><input type="range" aria-label="t">
-        <canvas width="4" height="4"></canvas></div><p class="cell-output">IntSlider(value=0)</p>
+        <canvas width="4" height="4"></canvas></div>
+        <p class="cell-output">IntSlider(value=0)</p>
         <link rel="stylesheet" href="http://127.0.0.1:9/other.css">
         <script>throw new Error("boom")</script></main>"""
     )

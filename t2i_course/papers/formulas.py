@@ -184,7 +184,7 @@ def glide_parameters(part):
     from t2i_course.published.glide import glide_config
 
     config = glide_config()
-    text = config["text" if part == "base" else "up_text"]
+    text = config["text_encoder" if part == "base" else "up_text_encoder"]
     sizes = config[part] | dict(vector_dim=text["dim"], token_dim=text["dim"])
     return _built(lambda: WordTower(**text)) + _built(lambda: ADMUNet(**sizes))
 
