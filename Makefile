@@ -54,6 +54,7 @@ export: $(VENV)/.dev
 	$(BIN)/nbdev-clean
 	$(BIN)/python scripts/sidebar.py
 	$(BIN)/python scripts/readme.py
+	$(BIN)/python scripts/house.py --shrink
 
 clean:
 	rm -rf _docs _proc _smalldocs build dist t2i_course.egg-info
