@@ -2,9 +2,9 @@
 
 usage: train_all.py [SYSTEM ...]    (make train-all)
 
-What a system builds on is trained before it. A run's log lies beside it, and every minute a line
-says how far each is. Stop it at any time, in any way: the same command goes on. With --install a
-finished model takes the place of the shipped one, and those after it build on the new one.
+What a system builds on is trained before it. A run's log lies beside it, and every minute a
+line says how far each is. Stop it at any time, in any way: the same command goes on. With
+--install a finished model takes the place of the shipped one, and those after it build on it.
 """
 
 import argparse
@@ -57,7 +57,8 @@ class Run:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise SystemExit(f"{self.name} is being trained already, in {self.folder}") from None
+            where = f"{self.name} is being trained already, in {self.folder}"
+            raise SystemExit(where) from None
         with open(self.log, "ab") as log:
             options = dict(stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
             self.process = subprocess.Popen(
@@ -137,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--jobs", type=int, default=cores, help="at once (default: the cores)")
     parser.add_argument("--every", type=float, default=60, help="seconds between two reports")
-    parser.add_argument("--install", action="store_true", help="into the package, when finished")
+    parser.add_argument("--install", action="store_true", help="into the package")
     args = parser.parse_args(argv)
     if unknown := set(args.systems) - set(SYSTEMS):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")

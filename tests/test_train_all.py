@@ -18,7 +18,8 @@ from pathlib import Path
 out, home = Path(sys.argv[sys.argv.index("--out") + 1]), Path(os.environ["DIARY"])
 name = sys.argv[1]
 with open(home / "diary", "a") as f:
-    print("begin", name, os.getpriority(os.PRIO_PROCESS, 0), os.environ["OMP_NUM_THREADS"], file=f)
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    print("begin", name, nice, os.environ["OMP_NUM_THREADS"], file=f)
 sys.stderr.write("\\r 50%|#####     | 1/2 [00:01<00:01, loss=0.5]")
 sys.stderr.flush()
 deadline = time.time() + 60
@@ -87,7 +88,8 @@ def test_stopped_it_stops_its_runs_and_killed_it_leaves_a_lock(home):
 
     def begin():
         count = len(diary(home, "begin")) if (home / "diary").exists() else 0
-        process = subprocess.Popen([sys.executable, "-c", script], env=env, stdout=-1, text=True)
+        argv = [sys.executable, "-c", script]
+        process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True)
         while not (home / "diary").exists() or len(diary(home, "begin")) == count:
             assert process.poll() is None
             time.sleep(0.02)
