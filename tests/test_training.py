@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from t2i_course.command.train import size_of
 from t2i_course.measure.evaluation import SYSTEMS
 from t2i_course.storage import load_tensors, save_tensors
 from t2i_course.training.recipe import recipes_of
@@ -239,9 +240,9 @@ def test_every_system_by_two_processes(place, tmp_path, name):
     stages = list(recipes_of(name, "cpu"))
     short = "steps = 2\nbatch_size = 8\nwarmup = 1\nshards = 2\n"
     recipe.write_text("".join(f"[cpu.{s}]\n{short}" for s in stages))
-    size = SYSTEMS[name].load_class().image_size if name not in ("pixel", "clip", "dalle") else 32
-    argv = ["-m", "t2i_course.command.cli", "train", name, "--preset", "cpu", "--recipe", recipe]
-    argv += ["--data", place / f"set{size}.safetensors", "--device", "cpu", "--out"]
+    size = size_of(SYSTEMS[name].load_class()) or 32
+    argv = ["-m", "t2i_course.command.cli", "train", name, "--preset", "cpu"]
+    argv += ["--recipe", recipe, "--data", place / f"set{size}.safetensors", "--device", "cpu", "--out"]
     run(*argv, tmp_path / "one")
     run(*TWO, *argv, tmp_path / "two")
     for stage in stages:
@@ -249,6 +250,7 @@ def test_every_system_by_two_processes(place, tmp_path, name):
         name_of = f"{inside}checkpoint.safetensors"
         (a, facts), (b, same) = (checkpoint(tmp_path / way / name_of) for way in ("one", "two"))
         if stage in COMPARING.get(name, []):
-            assert facts["history"][0]["loss"] < same["history"][0]["loss"], "more to tell apart"
+            apart, together = (told["history"][0]["loss"] for told in (facts, same))
+            assert apart < together, "there is more to tell apart"
         else:
             assert differing(a, b) == [] and facts == same, stage

@@ -169,15 +169,16 @@ def bsr_degrade(x: Tensor, f: int = 4, dice: random.Random | None = None) -> Ten
 
     In random order: blur, a resize by a random factor followed somewhere later by one to the
     final size, noise, JPEG; at the end always JPEG. For f = 4 a quarter of the pictures is
-    halved before. Source: Zhang 2021; the numbers of `degradation_bsrgan_variant` in the light
-    version that latent diffusion released.
+    halved before. dice: without one, PyTorch's generator decides, so that training is seeded.
+    Source: Zhang 2021; the numbers of `degradation_bsrgan_variant` in the light version that
+    latent diffusion released.
     """
     if x.ndim != 3 or x.shape[1] % f or x.shape[2] % f:
         raise ValueError(
             f"one picture (3, H, W) with sides that divide by {f} is needed, got"
             f" {tuple(x.shape)}; crop it"
         )
-    dice = dice or random.Random()
+    dice = dice or random.Random(int(torch.randint(2**31, ())))
     generator = torch.Generator().manual_seed(dice.getrandbits(31))
     final, left = (x.shape[1] // f, x.shape[2] // f), f
     if f == 4 and dice.random() < 0.25:
