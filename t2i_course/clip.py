@@ -21,7 +21,7 @@ from .storage import load_strictly
 from .published.clip import PUBLISHED, published_names
 from .data.emoji import archive
 from .data.pictures import check_range
-from .published.files import fetch, published_state
+from .published.files import file_of, published_state
 from t2i_course.data.shapes import (
     BACKGROUNDS,
     COLOURS,
@@ -402,9 +402,9 @@ def augment(
         * size[:, None, None]
     )
     if mirror is not None:
-        rotate[
-            torch.tensor(mirror, device=device) & (torch.rand(n, device=device) < 0.5), :, 0
-        ] *= -1
+        turned = torch.tensor(mirror, device=device) & (torch.rand(n, device=device) < 0.5)
+        sign = torch.where(turned, -1.0, 1.0)
+        rotate = rotate * torch.stack([sign, torch.ones_like(sign)], -1)[:, None]
     grid = F.affine_grid(
         torch.cat([rotate, spread(shift, 2)[..., None]], 2),
         list(images.shape),
@@ -640,7 +640,7 @@ class CLIP(Saved):
             raise ValueError(
                 f"unknown checkpoint {repo!r}; choose one of {', '.join(PUBLISHED)}"
             )
-        bpe = fetch(repo, "tokenizer.json", revision).read_text(encoding="utf8")
+        bpe = file_of(repo, "tokenizer.json", revision).read_text(encoding="utf8")
         weights = published_state(repo, revision=revision)
         return load_strictly(
             cls(**PUBLISHED[repo] | {"tokenizer": bpe}),

@@ -187,7 +187,7 @@ class TextBlock(nn.Module):
         x = x + self.out(h.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
 
-
+# %% ../../nbs/networks/text.ipynb #c012a
 class TextEncoder(nn.Module):
     """Text tower: token ids to one state per word, a mask, and one vector for the whole
     caption.

@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import Callable
 import torch
 from torch import nn, Tensor
-from ..storage import check_fit, check_value, load_tensors, on_meta, read_header, read_json
+from ..storage import check_fit, check_value, load_tensors, on_meta
+from ..storage import read_header, read_json
 
 # %% ../../nbs/published/files.ipynb #c004
 class Missing(ValueError):
@@ -232,7 +233,7 @@ def read_pickled_module(
         ) from None
     return state
 
-
+# %% ../../nbs/published/files.ipynb #c018d
 def tensors_of(module: StandIn, prefix: str = ""):
     """(name, tensor) of a stand-in and all below it, named as `state_dict` would name them;
     buffers that are not saved are left out.
@@ -356,9 +357,11 @@ def check_settings(config: dict, used: set, fixed: dict, silent: set = frozenset
             raise ValueError(f"{name} is {value!r}, and only {fixed[name]!r} is known here")
         known = name in fixed or name in used or name in silent or name.startswith("_")
         if not known and value not in (None, False):
-            raise ValueError(f"{name} = {value!r} is not known here, and may change the numbers")
+            raise ValueError(
+                f"{name} = {value!r} is not known here, and may change the numbers"
+            )
 
-
+# %% ../../nbs/published/files.ipynb #c031b
 def sketch(
     build: Callable, state: dict[str, Tensor], origin: str | Path, names: Callable | None = None
 ) -> nn.Module:

@@ -6,7 +6,7 @@ Docs: https://t2i-course.github.io/t2i_course/published/t5.html.md"""
 
 # %% auto #0
 __all__ = ['NAMES', 'KINDS', 'LAYERS', 'GATED', 'PLAIN', 'AT', 'T5_TABLE', 'LEFT_OUT', 't5_config', 't5_names', 'load_t5',
-           'subwords', 'from_sentencepiece', 't5']
+           'subwords', 'from_sentencepiece', 't5', 'transformers_t5']
 
 # %% ../../nbs/published/t5.ipynb #c003
 import json
@@ -133,7 +133,7 @@ def from_sentencepiece(repo: str | Path, revision: str):
     with blaming(path):
         return AutoTokenizer.from_pretrained(repo, revision=revision).backend_tokenizer
 
-
+# %% ../../nbs/published/t5.ipynb #c011b
 def t5(
     repo: str = "google-t5/t5-small",
     revision: str = "main",
@@ -154,3 +154,20 @@ def t5(
     encoder = encoder.to(getattr(torch, dtype)).to_empty(device="cpu")
     load_t5(encoder, published_state(repo, revision=revision), str(repo))
     return Borrowed(encoder.eval(), bpe, sizes["dim"], length)
+
+
+def transformers_t5(
+    repo: str = "google-t5/t5-small", revision: str = "main", length: int = 64
+) -> Borrowed:
+    """The same by the library transformers, for every format that it reads (folder, its cache,
+    or the Hub). Needs: pip install transformers.
+    """
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    model = T5EncoderModel.from_pretrained(repo, revision=revision).eval()
+    bpe = AutoTokenizer.from_pretrained(repo, revision=revision).backend_tokenizer
+
+    def states(ids, mask):
+        return model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+
+    return Borrowed(states, bpe, model.config.d_model, length)
