@@ -124,7 +124,7 @@ def encode(self: Tokenizer, captions: list[str], length: int = 32) -> Tensor:
 @patch
 def decode(self: Tokenizer, ids: Tensor) -> list[str]:
     """(B, L) ids back to captions, without start and padding."""
-    rows = [[i for i in row if i > self.start] for row in ids.tolist()]
+    rows = [row[row > self.start].tolist() for row in ids]
     return [self.bpe.decode(row).strip() for row in rows]
 
 

@@ -38,7 +38,7 @@ ENDS = {
     "conv_out": "last",
 }
 
-
+# %% ../../nbs/published/karlo.ipynb #c010b
 def unet_table(net: ADMUNet) -> list[tuple]:
     """Lines for `published.names.rename` from diffusers' U-Nets with ADM's blocks (UNet2DModel,
     and UNet2DConditionModel with "SimpleCrossAttn") to the names of `net`.
@@ -141,7 +141,8 @@ def load_decoder(
     extra = table_lines({"": ""}, {"clip_extra_context_tokens_proj": "extra"}, by_token)
     rest = {k: v for k, v in projection.items() if k not in needed}
     state = rename(rest, PROJECTION + extra)
-    state["network.vector.weight"] = torch.cat([projection[f"{name}.weight"] for name in TWO], 1)
+    weights = [projection[f"{name}.weight"] for name in TWO]
+    state["network.vector.weight"] = torch.cat(weights, 1)
     state["network.vector.bias"] = sum(projection[f"{name}.bias"] for name in TWO)
     state |= {"mean": torch.zeros_like(decoder.mean), "std": torch.ones_like(decoder.std)}
     state |= {f"network.{k}": v for k, v in unet_names(decoder.network, unet).items()}
@@ -182,7 +183,7 @@ def karlo_config() -> dict:
         sampler="ddpm",
     )
 
-
+# %% ../../nbs/published/karlo.ipynb #c017b
 def load_karlo(
     system: nn.Module, repo: str | Path = "kakaobrain/karlo-v1-alpha", revision: str = "main"
 ):
@@ -200,5 +201,6 @@ def load_karlo(
     load_decoder(
         system.decoder, weights("decoder"), weights("text_proj"), "decoder and text_proj"
     )
-    for name, net in (("super_res_first", upsampler.network), ("super_res_last", upsampler.last)):
+    stages = {"super_res_first": upsampler.network, "super_res_last": upsampler.last}
+    for name, net in stages.items():
         load_strictly(net, unet_names(net, weights(name)), name)
