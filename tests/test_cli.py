@@ -739,7 +739,7 @@ def read(folder, name="card.json"):
 
 def test_all_stages_in_order_each_with_its_checkpoint_and_record(painter):
     run = painter / "run"
-    assert sorted(p.name for p in run.iterdir()) == ["model", "stages"]
+    assert sorted(p.name for p in run.iterdir()) == [".lock", "model", "stages"]
     for stage in ("colour", "echo"):
         assert (run / "stages" / stage / "checkpoint.safetensors").is_file()
     card, history = read(run), read(run, "history.json")
@@ -764,9 +764,10 @@ def test_all_stages_in_order_each_with_its_checkpoint_and_record(painter):
 def test_one_stage_after_the_other_is_the_same_as_both(painter, tmp_path, capsys):
     said = refused(capsys, *train_painter(painter, tmp_path / "x", "--stage", "echo"))
     assert "builds on 'colour'" in said and "--init" in said
-    assert "no stage 'ehco'; there are colour, echo" in refused(
-        capsys, *train_painter(painter, tmp_path / "x", "--stage", "ehco")
-    )
+    for wrong in ("ehco", ""):
+        assert f"no stage {wrong!r}; there are colour, echo" in refused(
+            capsys, *train_painter(painter, tmp_path / "x", "--stage", wrong)
+        )
     assert "no stage 'echo'; there is only model" in refused(
         capsys, "train", "pixel", "--preset", "cpu", "--stage", "echo", "--out", tmp_path / "x"
     )
@@ -785,6 +786,30 @@ def test_one_stage_after_the_other_is_the_same_as_both(painter, tmp_path, capsys
         for k, v in together.items()
         if k.startswith("colour")
     ) and list(read(tmp_path / "x")["stages"]) == ["colour", "echo"]
+
+
+def test_another_run_is_not_gone_on_with(painter, capsys):
+    """What would make the steps so far others than they were is refused, and nothing changes."""
+    run = painter / "run"
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    for wish, words in (
+        (["--seed", "5"], "seed was 0 and is 5"),
+        (["--lr", "0.5"], "lr was 0.001 and is 0.5"),
+        (["--init", run / "model"], "the first weights were None and are"),
+        (["--steps", "5"], "is at step 6, and 5 were asked for"),
+    ):
+        assert main(train_painter(painter, run, *wish)) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert words in said and "checkpoint.safetensors" in said, said
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    assert main(train_painter(painter, run)) == 0, "and its own goes on"
+
+
+def test_two_runs_in_one_folder(painter, tmp_path, capsys):
+    with trainer.alone_in(tmp_path / "x"):
+        said = refused(capsys, *train_painter(painter, tmp_path / "x"))
+    assert "another t2i train is at work" in said
+    assert [p.name for p in (tmp_path / "x").iterdir()] == [".lock"]
 
 
 def test_one_stage_anew_from_weights_keeps_the_others(painter, tmp_path):
