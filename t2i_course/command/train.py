@@ -96,7 +96,7 @@ def chosen_recipes(name: str, args) -> dict:
         if args.stage in (None, stage)
     }
 
-
+# %% ../../nbs/command/train.ipynb #v0
 def where_to_begin(name: str, system, export: Path, args) -> Path | str | None:
     """The weights that training begins with, None for new ones: those of --init; for a later
     stage alone, what the run left in `export`.
@@ -113,8 +113,8 @@ def where_to_begin(name: str, system, export: Path, args) -> Path | str | None:
     if args.stage == stages[0]:
         return None
     raise ValueError(
-        f"the stage {args.stage!r} builds on {stages[0]!r}, which is not in {export} yet; train it"
-        " first, or begin with --init shipped or --init FOLDER"
+        f"the stage {args.stage!r} builds on {stages[0]!r}, which is not in {export} yet; train"
+        " it first, or begin with --init shipped or --init FOLDER"
     )
 
 # %% ../../nbs/command/train.ipynb #c014
