@@ -97,13 +97,8 @@ class VectorQuantizer(nn.Module):
         revive: float = 0.03,
     ):
         super().__init__()
-        self.size, self.dim, self.decay, self.commitment, self.revive = (
-            size,
-            dim,
-            decay,
-            commitment,
-            revive,
-        )
+        self.size, self.dim = size, dim
+        self.decay, self.commitment, self.revive = decay, commitment, revive
         codes = torch.empty(size, dim).uniform_(-1 / size, 1 / size)
         if decay is None:
             self.codes = nn.Parameter(codes)
@@ -116,10 +111,9 @@ class VectorQuantizer(nn.Module):
         """(B, dim, h, w) -> ids (B, h, w)."""
         if z.ndim != 4 or z.shape[1] != self.dim:
             raise ValueError(f"expected vectors (B, {self.dim}, h, w), got {tuple(z.shape)}")
-        B, _, h, w = z.shape
-        return nearest(
-            z.detach().movedim(1, -1).flatten(0, -2).float(), self.codes.detach()
-        ).view(B, h, w)
+        vectors = z.detach().movedim(1, -1).float()
+        ids = nearest(vectors.flatten(0, -2), self.codes.detach())
+        return ids.view(vectors.shape[:-1])
 
     def decode(self, ids: Tensor) -> Tensor:
         """ids (B, h, w) -> codes (B, dim, h, w)."""
@@ -281,7 +275,7 @@ class GridEncoder(nn.Module):
         patches = F.pixel_unshuffle(x, self.patch)
         return self.head(self.blocks(torch.cat([patches, self.stem(patches)], 1)))
 
-
+# %% ../../nbs/networks/codebooks.ipynb #c008a
 class GridDecoder(nn.Module):
     """A coarse grid of codes to pictures, 4 pixels a side for each: (B, dim, h, w) -> (B, out,
     4 h, 4 w).
