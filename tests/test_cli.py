@@ -856,12 +856,10 @@ def test_rerank_keeps_what_the_judge_likes(painter, tmp_path, capsys):
         == 0
     )
     shades = [Image.open(tmp_path / f"best-{i}.png").getpixel((0, 0))[0] for i in range(4)]
-    assert (
-        shades[0] > shades[1]
-        and shades[2] > shades[3]
-        and max(shades) == 242
-        and min(shades) >= 64
-    )  # of ten shades, the lightest two of each five
+    dice = [torch.Generator().manual_seed(seed) for seed in range(5)]
+    light = sorted(float(torch.rand(1, generator=g)) * 1.8 - 0.9 for g in dice)
+    lightest = [round((x + 1) * 127.5) for x in (light[4], light[3])]
+    assert shades == lightest * 2  # of the same five shades for both prompts
     assert (
         "rerank 5" in Image.open(tmp_path / "best-0.png").text["made with"]
         and "sampler" not in Image.open(tmp_path / "best-0.png").text["made with"]
