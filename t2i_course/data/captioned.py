@@ -116,8 +116,8 @@ class CaptionedImages:
         )
 
     def save(self, path):
-        """Write one safetensors file with a checksum; an interrupted write leaves what was there
-        before. The same set gives the same bytes.
+        """Write one safetensors file with a checksum; an interrupted write leaves what was
+        there before. The same set gives the same bytes.
         """
         words = {k: v for k, v in vars(self).items() if not isinstance(v, torch.Tensor)}
         tensors = {"images": self.images, "weights": self.weights}

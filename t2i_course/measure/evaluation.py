@@ -280,10 +280,9 @@ def used(system, **options) -> dict:
     """The options of drawing that hold: those given, and for each that is None the system's
     own, where it has one.
     """
-    return {
-        name: getattr(getattr(system, "options", system), name, None) if value is None else value
-        for name, value in options.items()
-    }
+    own = getattr(system, "options", system)
+    default = {name: getattr(own, name, None) for name in options}
+    return default | {name: value for name, value in options.items() if value is not None}
 
 
 def alignment(
@@ -793,7 +792,8 @@ def board_row(name: str, system: System, folder: Path) -> dict:
     """What a system's files say of it, for the leaderboard: None where they say nothing, and
     under "fault" what is wrong with them.
     """
-    fault = ""
+    card, fault = {}, ""
+    shapes = reranked = None
     try:
         card = read_card(folder)
         scores = card.get("scores", {})
@@ -802,7 +802,8 @@ def board_row(name: str, system: System, folder: Path) -> dict:
         for score in filter(None, (shapes, reranked)):
             f"{score['all_true']:.3f} {score['interval'][0]:.3f} {score['interval'][1]:.3f}"
     except (ValueError, TypeError, LookupError, AttributeError):
-        card, shapes, reranked, fault = {}, None, None, "damaged card: t2i doctor"
+        card, fault = {}, "damaged card: t2i doctor"
+        shapes = reranked = None
     file = folder / "model.safetensors"
     about = {"system": name, "reading": system.reading, "about": system.about}
     return about | {
