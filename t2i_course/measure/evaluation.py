@@ -779,7 +779,8 @@ def board_row(name: str, system: System, folder: Path) -> dict:
         for score in filter(None, (shapes, reranked)):
             f"{score['all_true']:.3f} {score['interval'][0]:.3f} {score['interval'][1]:.3f}"
     except (ValueError, TypeError, LookupError, AttributeError):
-        card, shapes, reranked, fault = {}, None, None, "damaged card: t2i doctor"
+        card, fault = {}, "damaged card: t2i doctor"
+        shapes = reranked = None
     file = folder / "model.safetensors"
     about = {"system": name, "reading": system.reading, "about": system.about}
     return about | {
