@@ -165,6 +165,42 @@ def test_doctor_mends(capsys, monkeypatch, tmp_path):
     )
 
 
+def test_one_damaged_card_stops_neither_doctor_nor_systems(capsys, monkeypatch, tmp_path):
+    """Config, card and weights: what is damaged is named, and the rest is looked at."""
+    import shutil
+
+    shutil.copytree(WEIGHTS, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(doctor.check_weights, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(evaluation, "WEIGHTS", tmp_path)
+    (tmp_path / "pixel-small" / "card.json").write_text("{")
+    config = tmp_path / "dalle-small" / "config.json"
+    config.write_text(config.read_text().replace('"image_size": 32', '"image_size": 20000'))
+    weights = tmp_path / "ldm-small" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert main(["doctor"]) == 1
+    lines = {l.split()[1]: l for l in capsys.readouterr().out.splitlines() if l[2:4] == "  "}
+    assert "card.json" in lines["pixel"] and "image_size is 20000" in lines["dalle"]
+    assert "damaged" in lines["ldm"] and "as on its card" in lines["glide"]
+    bad = [name for name, line in lines.items() if line.startswith("!!")]
+    assert set(bad) & set(evaluation.SYSTEMS) == {"pixel", "dalle", "ldm"}
+    assert main(["systems"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("damaged card") == 1 and "0.710" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_systems_as_json(capsys):
+    assert main(["systems", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [r["system"] for r in rows] == list(evaluation.SYSTEMS)
+    pixel = rows[0]
+    card = evaluation.read_card(WEIGHTS / "pixel-small")
+    assert pixel["shapes"] == card["scores"]["shapes"] and pixel["reading"] == 3
+    assert pixel["bytes"] == (WEIGHTS / "pixel-small" / "model.safetensors").stat().st_size
+
+
 # ---------------------------------------------------------------- draw
 def draw(model, out, *more):
     return main(
@@ -425,7 +461,6 @@ def test_train_from_weights_and_evaluate_need_few_libraries(place, model):
         "anywidget",
         "IPython",
         "nbdev",
-        "fastcore",
         "tensorboard",
         "pandas",
     )
@@ -704,10 +739,9 @@ def read(folder, name="card.json"):
 
 def test_all_stages_in_order_each_with_its_checkpoint_and_record(painter):
     run = painter / "run"
-    assert (
-        sorted(p.name for p in run.iterdir()) == ["colour", "echo", "model"]
-        and (run / "echo" / "checkpoint.safetensors").is_file()
-    )
+    assert sorted(p.name for p in run.iterdir()) == ["model", "stages"]
+    for stage in ("colour", "echo"):
+        assert (run / "stages" / stage / "checkpoint.safetensors").is_file()
     card, history = read(run), read(run, "history.json")
     assert (
         list(card["stages"]) == list(history) == ["colour", "echo"]
@@ -1025,6 +1059,19 @@ def test_data_refuses_sizes_and_writes_what_train_reads(capsys, tmp_path, monkey
     assert len(trainer.load_data(str(tmp_path / "x"), 32)) == 5
 
 
+def test_the_same_data_file_twice(capsys, tmp_path, monkeypatch):
+    """Byte for byte, from two processes; and a pipe is no data file (it would wait for ever)."""
+    code = "import sys; from t2i_course.data.captioned import shapes; shapes(9, 32).save(sys.argv[1])"
+    for name in "ab":
+        subprocess.run([sys.executable, "-c", code, tmp_path / name], cwd=ROOT, check=True)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    argv = ["train", "pixel", "--preset", "cpu", "--data", tmp_path / "pipe"]
+    assert "t2i data --out" in refused(capsys, *argv, "--out", tmp_path / "run")
+
+
 def test_held_out_pictures_never_reach_training(tmp_path):
     from t2i_course.data.captioned import shapes
 
@@ -1120,6 +1167,40 @@ def test_a_damaged_card_or_model_is_named(place, model, capsys, tmp_path):
     assert "'Dream'" in refused(
         capsys, "draw", "x", "--system", broken, "--out", tmp_path / "x.png"
     )
+
+
+def test_damaged_weights_are_neither_drawn_with_nor_signed(capsys, tmp_path):
+    """A flipped bit in weights without a checksum of their own, as in the package; the card
+    stays as it was, so that doctor still sees it.
+    """
+    import shutil
+
+    folder = Path(shutil.copytree(WEIGHTS / "pixel-small", tmp_path / "pixel-small"))
+    weights, card = folder / "model.safetensors", (folder / "card.json").read_bytes()
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 8
+    weights.write_bytes(content)
+    for argv in (["draw", "x", "--system", folder], ["evaluate", folder, "--captions", "1"]):
+        assert "model.safetensors is damaged" in refused(capsys, *argv)
+    assert (folder / "card.json").read_bytes() == card
+
+
+def test_weights_that_change_while_they_are_measured_are_not_signed(
+    model, capsys, tmp_path, monkeypatch
+):
+    import shutil
+
+    folder = Path(shutil.copytree(model, tmp_path / "m"))
+    before = (folder / "card.json").read_bytes()
+
+    def measured(model, card, args):
+        evaluation.load_system(WEIGHTS / "pixel-small").save_pretrained(folder)
+        return card | {"scores": {"shapes": {"all_true": 1}}}
+
+    monkeypatch.setattr(cli, "measure", measured)
+    said = refused(capsys, "evaluate", folder, code=1)
+    assert "changed while they were measured" in said
+    assert (folder / "card.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", evaluation.SYSTEMS)

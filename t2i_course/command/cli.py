@@ -9,20 +9,19 @@ __all__ = ['EXAMPLES', 'evaluate_command', 'check_measures', 'measure', 'measure
            'systems_command', 'data_command', 'doctor_command', 'parser', 'add_evaluate', 'add_data', 'main']
 
 # %% ../../nbs/command/cli.ipynb #c032
-import argparse, os, sys
+import argparse, json, os, sys
 from pathlib import Path
 from .. import __version__
 from .parser import Failed, Parser, add_drawing, check_writable, number
 from .draw import add_draw, add_edit, draw_command, edit_command
 from t2i_course.measure.evaluation import (
-    has_choice,
-    digest_of,
     find_system,
+    has_choice,
     load_system,
     pick_device,
     read_card,
 )
-from ..storage import WEIGHTS, write_json
+from ..storage import WEIGHTS, digest_of, write_json
 from .train import add_train, train_command
 
 # %% ../../nbs/command/cli.ipynb #c034
@@ -39,11 +38,11 @@ def evaluate_command(args) -> int:
         target = check_writable(folder / "card.json")
     check_measures(system, args)
     before = {"name": system.weights} | read_card(folder)
-    model = load_system(args.system, pick_device(args.device))
-
-    card = (measure if system.draws else measure_judge)(model, before, args) | {
-        "sha256": digest_of(folder)
-    }
+    model, digest = load_system(args.system, pick_device(args.device)), digest_of(folder)
+    card = (measure if system.draws else measure_judge)(model, before, args)
+    card |= {"sha256": digest}
+    if digest_of(folder) != digest:
+        raise Failed(f"the weights in {folder} changed while they were measured")
     if target:
         print(f"written to {write_json(target, card)}")
     if args.sheet:
@@ -178,7 +177,8 @@ def systems_command(args) -> int:
     """t2i systems: what there is, how big, how well it draws."""
     from t2i_course.measure.evaluation import leaderboard
 
-    print(leaderboard())
+    board = leaderboard()
+    print(json.dumps(board.rows, indent=1) if args.json else board)
     return 0
 
 
@@ -263,7 +263,7 @@ EXAMPLES |= {
   t2i data --out set.safetensors
   t2i data --size 64 --shapes 100000 --out set64.safetensors"""
     ),
-    "systems": "examples:\n  t2i systems",
+    "systems": "examples:\n  t2i systems\n  t2i systems --json",
     "doctor": "examples:\n  t2i doctor",
 }
 
@@ -300,7 +300,8 @@ def parser() -> Parser:
             "evaluate", evaluate_command, "measure how well a system does what captions say"
         )
     )
-    command("systems", systems_command, "list the systems and their scores")
+    p = command("systems", systems_command, "list the systems and their scores")
+    p.add_argument("--json", action="store_true", help="all that their cards say, as JSON")
     add_data(command("data", data_command, "write the rendered training set to one file"))
     command("doctor", doctor_command, "check the installation and say what to do")
     return top

@@ -10,44 +10,30 @@ __all__ = ['OPTIONAL', 'check_weights', 'machine_checks', 'storage_checks', 'che
 # %% ../../nbs/command/doctor.ipynb #c002
 import os, sys
 from pathlib import Path
-from t2i_course.measure.evaluation import (
-    SYSTEMS,
-    WEIGHTS,
-    System,
-    digest_of,
-    pick_device,
-    read_card,
-)
+from ..measure.evaluation import SYSTEMS, System, pick_device, read_card
+from ..storage import WEIGHTS, check_pretrained, digest_of
 
 # %% ../../nbs/command/doctor.ipynb #c004
 def check_weights(system: System, weights: Path = WEIGHTS) -> tuple[bool | None, str]:
     """Are a system's shipped weights there and what their card says? Returns (fine, or None
     where this version ships none; words).
     """
+    from importlib.util import find_spec
+
     folder = weights / system.weights
-    file, card = folder / "model.safetensors", read_card(folder)
     if not folder.is_dir():
         return None, "not shipped with this version; t2i train makes it"
-    if not file.is_file():
-        return False, f"{file.name} is missing; install t2i_course again"
-    digest = digest_of(folder)
-    if "sha256" not in card:
-        return (
-            True,
-            (
-                f"{file.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]} (its card has none"
-                " to compare)"
-            ),
-        )
-    if card["sha256"] != digest:
-        return (
-            False,
-            (
-                f"damaged: sha256 {digest[:12]}, its card says {card['sha256'][:12]}; install"
-                " t2i_course again"
-            ),
-        )
-    return True, f"{file.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]} as on its card"
+    try:
+        card, digest = read_card(folder), digest_of(folder)
+        if card.get("sha256") not in (None, digest):
+            raise ValueError(f"damaged: its card says sha256 {str(card['sha256'])[:12]}")
+        if find_spec("torch"):
+            check_pretrained(system.load_class(), folder)
+    except ValueError as e:
+        return False, f"{e}; install t2i_course again"
+    size = (folder / "model.safetensors").stat().st_size / 1e6
+    compared = "as on its card" if "sha256" in card else "(its card has none to compare)"
+    return True, f"{size:.1f} MB, sha256 {digest[:12]} {compared}"
 
 # %% ../../nbs/command/doctor.ipynb #c008
 OPTIONAL = {
@@ -116,10 +102,13 @@ def storage_checks():
     from t2i_course.data.emoji import ARCHIVE, ARCHIVE_SHA256, cache_folder, read_archive
 
     cache = cache_folder()
-    place = next(p for p in (cache, *cache.parents) if p.exists())
-    shown = str(cache).replace(str(Path.home()), "~", 1)
-    writable, free = os.access(place, os.W_OK), shutil.disk_usage(place).free / 1e9
-    held = sum(f.stat().st_size for f in cache.glob("*")) / 1e6 if cache.is_dir() else 0
+    shown = str(cache).replace(os.path.expanduser("~"), "~", 1)
+    try:
+        place = next(p for p in (cache, *cache.parents) if p.exists())
+        writable, free = os.access(place, os.W_OK), shutil.disk_usage(place).free / 1e9
+        held = sum(f.stat().st_size for f in cache.glob("*")) / 1e6 if cache.is_dir() else 0
+    except OSError:
+        writable, free, held = False, 0, 0
     yield (
         writable,
         "cache",

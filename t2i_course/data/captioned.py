@@ -8,15 +8,13 @@ Docs: https://t2i-course.github.io/t2i_course/data/captioned.html.md"""
 __all__ = ['SPLITS', 'FORMAT', 'CaptionedImages', 'emoji', 'shapes', 'one_object', 'training_set']
 
 # %% ../../nbs/data/captioned.ipynb #c002
-import json, os
+import json
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from ..storage import write_atomically
+from ..storage import load_tensors, read_header, save_tensors
 from .pictures import to_float, to_uint8
 from .emoji import STYLES, records, rendered
 from t2i_course.data.shapes import (
@@ -35,7 +33,7 @@ from t2i_course.data.shapes import (
 
 # %% ../../nbs/data/captioned.ipynb #c009
 SPLITS = ("train", "pair", "concept", "test")
-FORMAT = "t2i_course captioned images 1"
+FORMAT = "t2i_course captioned images 2"
 
 # %% ../../nbs/data/captioned.ipynb #c010
 @dataclass
@@ -44,7 +42,7 @@ class CaptionedImages:
 
     images: (N, 3, H, W) uint8; captions; tags: more words; styles; concepts: what is shown,
     without skin tone; splits: each in SPLITS; weights: (N,) how often training should draw it.
-    `ValueError` where the lengths differ.
+    `ValueError` where the lengths differ, or a field holds something else.
     """
 
     images: torch.Tensor
@@ -68,8 +66,14 @@ class CaptionedImages:
         lengths = {k: len(v) for k, v in vars(self).items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"every field needs one entry per picture, got {lengths}")
+        for name in ("captions", "styles", "concepts", "splits"):
+            for i, word in enumerate(getattr(self, name)):
+                if not isinstance(word, str):
+                    raise ValueError(f"{name} must be strings; number {i} is {word!r}")
         if unknown := set(self.splits) - set(SPLITS):
             raise ValueError(f"unknown splits {unknown}; choose from {SPLITS}")
+        if not ((self.weights >= 0) & (self.weights < torch.inf)).all():  # also refuses NaN
+            raise ValueError("weights must be finite and not negative")
 
     def __len__(self):
         return len(self.images)
@@ -112,34 +116,38 @@ class CaptionedImages:
         )
 
     def save(self, path):
-        "Write one safetensors file; an interrupted write leaves what was there before."
+        """Write one safetensors file with a checksum; an interrupted write leaves what was there
+        before. The same set gives the same bytes.
+        """
         words = {k: v for k, v in vars(self).items() if not isinstance(v, torch.Tensor)}
-        data = save(
-            {"images": self.images.contiguous(), "weights": self.weights.contiguous()},
-            metadata={"format": FORMAT, "words": json.dumps(words, ensure_ascii=False)},
-        )
-        write_atomically(path, lambda part: part.write_bytes(data))
+        tensors = {"images": self.images, "weights": self.weights}
+        save_tensors(path, tensors, {"format": FORMAT, "words": words})
 
     @classmethod
     def load(cls, path):
         """Read what `save` wrote; `ValueError` names the file and the reason where that cannot
-        be done.
+        be done. The pictures are in memory: what becomes of the file changes nothing.
         """
-        again = "write it again with: t2i data --out FILE"
         try:
-            with safe_open(path, "pt") as f:
-                meta = f.metadata() or {}
-                if meta.get("format") != FORMAT:
-                    raise ValueError(f"{path} is not a set of captioned images; {again}")
-                return cls(
-                    images=f.get_tensor("images"),
-                    weights=f.get_tensor("weights"),
-                    **json.loads(meta["words"]),
-                )
-        except (OSError, SafetensorError) as e:
+            tensors, about = load_tensors(path)
+            words = about.get("words") if about.get("format") == FORMAT else _old_words(path)
+            if not isinstance(words, dict) or tensors.keys() != {"images", "weights"}:
+                raise ValueError("it is not a set of captioned images")
+            data = cls(**tensors, **words)
+            if not len(data):
+                raise ValueError("it holds no pictures")
+            return data
+        except (ValueError, TypeError) as e:
             raise ValueError(
-                f"cannot read {path} ({getattr(e, 'strerror', None) or e}); {again}"
+                f"cannot read {path} ({e}); write it again with: t2i data --out FILE"
             ) from None
+
+
+def _old_words(path):
+    "The words in a file of format 1, which had no checksum; None for another file."
+    metadata = read_header(path)[1]
+    old = metadata.get("format") == "t2i_course captioned images 1"
+    return json.loads(metadata["words"]) if old else None
 
 # %% ../../nbs/data/captioned.ipynb #c017
 def emoji(size=32, styles=STYLES, openmoji=False, cache=None, progress=True):

@@ -8,7 +8,7 @@ Docs: https://t2i-course.github.io/t2i_course/measure/evaluation.html.md"""
 __all__ = ['SYSTEMS', 'LICENCE', 'System', 'find_system', 'system_in', 'read_card', 'load_system', 'wilson', 'held_out_captions',
            'held_out_emoji', 'tally', 'best_of', 'has_choice', 'used', 'alignment', 'speed', 'machine', 'pick_device',
            'record_of', 'card', 'score', 'score_table', 'recheck', 'emoji_sheet', 'real_emoji', 'picked',
-           'emoji_retrieval', 'Leaderboard', 'leaderboard']
+           'emoji_retrieval', 'Leaderboard', 'board_row', 'leaderboard', 'best_system']
 
 # %% ../../nbs/measure/evaluation.ipynb #c002
 import json, math, time
@@ -748,71 +748,93 @@ def emoji_retrieval(
 
 # %% ../../nbs/measure/evaluation.ipynb #c069
 class Leaderboard:
-    """Rows of dicts, one a system; shows itself as text and as an HTML table."""
+    """Rows of dicts, one a system; shows itself as text of at most 100 columns and as an HTML
+    table.
+    """
 
-    columns = ("system", "reading", "what", "parameters", "size", "alignment", "minutes")
+    columns = ("system", "reading", "parameters", "size", "all true", "reranked", "minutes")
 
     def __init__(self, rows: list[dict]):
         self.rows = rows
 
-    def __repr__(self) -> str:
-        table = [
-            dict(zip(self.columns, self.columns)),
-            *({c: str(r[c]) for c in self.columns} for r in self.rows),
+    def cells(self, row: dict) -> list[str]:
+        """What the table shows of a row, one text a column."""
+        share = "{all_true:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
+        found, again, size = row["shapes"], row["reranked"], row["bytes"]
+        missing = row["fault"] or ("not measured" if row["draws"] else "does not draw")
+        return [
+            row["system"],
+            str(row["reading"]),
+            f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else "",
+            f"{size / 1e6:.1f} MB" if size else "not shipped",
+            share.format(**found) if found else missing,
+            "{all_true:.3f} of {rerank}".format(**again) if again else "",
+            f"{row['minutes']:g}" if row["minutes"] else "",
         ]
-        widths = {c: max(len(r[c]) for r in table) for c in self.columns}
-        return "\n".join(
-            "  ".join(r[c].ljust(widths[c]) for c in self.columns).rstrip() for r in table
-        )
+
+    def __repr__(self) -> str:
+        table = [list(self.columns), *map(self.cells, self.rows)]
+        widths = [max(map(len, column)) for column in zip(*table)]
+        lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
+        about = [f"{row['system'].ljust(widths[0])}  {row['about']}" for row in self.rows]
+        return "\n".join([*lines, "", *about])
 
     def _repr_html_(self) -> str:
         from html import escape
 
-        line = (
-            lambda cells, tag: "<tr>"
-            + "".join(f"<{tag}>{escape(str(c))}</{tag}>" for c in cells)
-            + "</tr>"
-        )
-        return (
-            "<table>"
-            + line(self.columns, "th")
-            + "".join(line([r[c] for c in self.columns], "td") for r in self.rows)
-            + "</table>"
-        )
+        def line(cells, tag):
+            return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+        rows = [line([*self.cells(row), row["about"]], "td") for row in self.rows]
+        return "<table>" + line([*self.columns, "what"], "th") + "".join(rows) + "</table>"
+
+
+def board_row(name: str, system: System, folder: Path) -> dict:
+    """What a system's files say of it, for the leaderboard: None where they say nothing, and
+    under "fault" what is wrong with them.
+    """
+    fault = ""
+    try:
+        card = read_card(folder)
+        scores = card.get("scores", {})
+        shapes, reranked = scores.get("shapes"), scores.get("reranked")
+        f"{card.get('parameters') or 0:g} {card.get('minutes') or 0:g}"
+        for score in filter(None, (shapes, reranked)):
+            f"{score['all_true']:.3f} {score['interval'][0]:.3f} {score['interval'][1]:.3f}"
+    except (ValueError, TypeError, LookupError, AttributeError):
+        card, shapes, reranked, fault = {}, None, None, "damaged card: t2i doctor"
+    file = folder / "model.safetensors"
+    about = {"system": name, "reading": system.reading, "about": system.about}
+    return about | {
+        "draws": system.draws,
+        "bytes": file.stat().st_size if file.is_file() else None,
+        "parameters": card.get("parameters"),
+        "shapes": shapes,
+        "reranked": reranked,
+        "minutes": card.get("minutes"),
+        "machine": card.get("machine"),
+        "fault": fault or None,
+    }
 
 # %% ../../nbs/measure/evaluation.ipynb #c070
 def leaderboard(folder: str | Path | None = None) -> Leaderboard:
     """The table of all systems, from the cards of the shipped models (or of the models in
     `folder`). Does not import PyTorch.
     """
-    rows = []
-    for name, system in SYSTEMS.items():
-        place = Path(folder or WEIGHTS) / system.weights
-        card, file = read_card(place), place / "model.safetensors"
-        scores = [
-            (how, card["scores"][k])
-            for k, how in (("shapes", ""), ("reranked", "best of {rerank}: "))
-            if k in card.get("scores", {})
-        ]
-        shown = "; ".join(
-            (how + "{all_true:.3f} ({interval[0]:.3f} to {interval[1]:.3f})").format(**s)
-            for how, s in scores
-        )
-        rows.append(
-            {
-                "system": name,
-                "reading": system.reading,
-                "what": system.about,
-                "parameters": (
-                    f"{card['parameters'] / 1e6:.1f} M" if "parameters" in card else ""
-                ),
-                "size": (
-                    f"{file.stat().st_size / 1e6:.1f} MB" if file.is_file() else "not shipped"
-                ),
-                "alignment": shown or ("not measured" if system.draws else "does not draw"),
-                "minutes": (
-                    f"{card['minutes']:g} on {card['machine']}" if "minutes" in card else ""
-                ),
-            }
-        )
+    place = Path(folder or WEIGHTS)
+    rows = [board_row(name, s, place / s.weights) for name, s in SYSTEMS.items()]
     return Leaderboard(rows)
+
+
+def best_system() -> str:
+    """The shipped system that draws most pictures true in every claim, without choosing among
+    several; of equals the one of the latest reading.
+    """
+    rows = [r for r in leaderboard().rows if r["shapes"] and r["draws"] and r["bytes"]]
+    if not rows:
+        return next(iter(SYSTEMS))
+    return max(rows, key=_score)["system"]
+
+
+def _score(row: dict) -> tuple[float, int]:
+    return row["shapes"]["all_true"], row["reading"]
