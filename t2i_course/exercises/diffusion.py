@@ -8,14 +8,14 @@ Docs: https://t2i-course.github.io/t2i_course/exercises/diffusion.html.md"""
 __all__ = ['number', 'factor', 'check_step', 'check_jump', 'check_cosine', 'check_zero_terminal', 'check_posterior_mean',
            'check_to_x0', 'check_reverse_mean']
 
-# %% ../../nbs/exercises/diffusion.ipynb #c002
+# %% ../../nbs/exercises/diffusion.ipynb #c003
 import math
 
 import torch
 from ..diffusion import Schedule, q_posterior
 from .box import Exercise, agree
 
-# %% ../../nbs/exercises/diffusion.ipynb #c005
+# %% ../../nbs/exercises/diffusion.ipynb #c006
 def number(value) -> torch.Tensor:
     """A number as a batch of one picture of one pixel."""
     return torch.full((1, 1, 1, 1), float(value), dtype=torch.float64)
@@ -28,7 +28,7 @@ def factor(answer, wanted: float, what: str):
     close = abs(found - wanted) <= 1e-4 * max(1, abs(wanted))
     assert close, f"{what} is multiplied by {found:.4f}; it should be {wanted:.4f}"
 
-# %% ../../nbs/exercises/diffusion.ipynb #c007
+# %% ../../nbs/exercises/diffusion.ipynb #c008
 def check_step(answer):
     """x and x0_hat get the factors of equation (3), at two pairs of shares."""
     x, x0_hat = torch.randn(2, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -45,7 +45,7 @@ def check_step(answer):
     last = answer(x, x0_hat, 0.99, 1.0)
     agree(last, x0_hat, "with share b = 1 the new x should be x0_hat itself")
 
-# %% ../../nbs/exercises/diffusion.ipynb #c008
+# %% ../../nbs/exercises/diffusion.ipynb #c009
 Exercise(
     "diffusion.step",
     "One small step",
@@ -81,7 +81,7 @@ Exercise(
     minutes=5,
 )
 
-# %% ../../nbs/exercises/diffusion.ipynb #c010
+# %% ../../nbs/exercises/diffusion.ipynb #c011
 def check_jump(answer):
     """Shape of a batch; then the two factors at each time, from three betas."""
     beta = torch.tensor([0.1, 0.3, 0.2])
@@ -100,7 +100,7 @@ def check_jump(answer):
     ours = kept.sqrt() * x_0 + (1 - kept).sqrt() * noise
     agree(answer(beta, x_0, t, noise), ours, "right for one picture, but not for four")
 
-# %% ../../nbs/exercises/diffusion.ipynb #c011
+# %% ../../nbs/exercises/diffusion.ipynb #c012
 Exercise(
     "diffusion.jump",
     "The jump",
@@ -138,7 +138,7 @@ Exercise(
     minutes=8,
 )
 
-# %% ../../nbs/exercises/diffusion.ipynb #c013
+# %% ../../nbs/exercises/diffusion.ipynb #c014
 def check_cosine(answer):
     """Shape, kind, the first, the middle and the last value, then the whole row."""
     found = answer(10)
@@ -158,7 +158,7 @@ def check_cosine(answer):
     agree(ratio, torch.ones(1000), "near the end it differs: beta is clipped there", 1e-3)
     agree(answer(50, 0.1), Schedule.cosine(50, 0.1).alpha_bar, "wrong for another s", 1e-6)
 
-# %% ../../nbs/exercises/diffusion.ipynb #c014
+# %% ../../nbs/exercises/diffusion.ipynb #c015
 Exercise(
     "diffusion.cosine",
     "The cosine schedule",
@@ -193,7 +193,7 @@ Exercise(
     minutes=10,
 )
 
-# %% ../../nbs/exercises/diffusion.ipynb #c016
+# %% ../../nbs/exercises/diffusion.ipynb #c017
 def check_zero_terminal(answer):
     """Ends of the row, then Lin et al.'s Algorithm 1."""
     row = Schedule.scaled_linear().alpha_bar
@@ -208,7 +208,7 @@ def check_zero_terminal(answer):
     wrong = f"in the middle {middle:.5f}, not {ours[500]:.5f}; it is the root that is shifted"
     agree(found, ours, wrong, 1e-9)
 
-# %% ../../nbs/exercises/diffusion.ipynb #c017
+# %% ../../nbs/exercises/diffusion.ipynb #c018
 Exercise(
     "diffusion.zero_terminal",
     "End in pure noise",
@@ -250,7 +250,7 @@ Exercise(
     " `rescale_betas_zero_snr`.",
 )
 
-# %% ../../nbs/exercises/diffusion.ipynb #c021
+# %% ../../nbs/exercises/diffusion.ipynb #c022
 def check_posterior_mean(answer):
     """Factors of x_0 and x_t at three times of a short schedule, and at the first step."""
     few = Schedule.linear(10, 0.05, 0.5)
@@ -267,7 +267,7 @@ def check_posterior_mean(answer):
         factor(answer(number(1), number(0), *numbers), of_x_0.item(), f"index {t}: x_0")
         factor(answer(number(0), number(1), *numbers), of_x_t.item(), f"index {t}: x_t")
 
-# %% ../../nbs/exercises/diffusion.ipynb #c022
+# %% ../../nbs/exercises/diffusion.ipynb #c023
 Exercise(
     "diffusion.posterior_mean",
     "The mean of the posterior",
@@ -307,7 +307,7 @@ Exercise(
     minutes=8,
 )
 
-# %% ../../nbs/exercises/diffusion.ipynb #c024
+# %% ../../nbs/exercises/diffusion.ipynb #c025
 def check_to_x0(answer):
     """Factors of x_t and of the prediction for each kind, at two levels, then a picture."""
     x_0, noise = torch.randn(2, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -324,7 +324,7 @@ def check_to_x0(answer):
         for kind, prediction in answers.items():
             agree(answer(x_t, prediction, kind, a), x_0, f"{kind!r}: not the picture", 1e-4)
 
-# %% ../../nbs/exercises/diffusion.ipynb #c025
+# %% ../../nbs/exercises/diffusion.ipynb #c026
 Exercise(
     "diffusion.to_x0",
     "What is the picture?",
@@ -366,7 +366,7 @@ Exercise(
     minutes=6,
 )
 
-# %% ../../nbs/exercises/diffusion.ipynb #c027
+# %% ../../nbs/exercises/diffusion.ipynb #c028
 def check_reverse_mean(answer):
     """Factors of x_t and of the score; beta follows from alpha alone."""
     few = Schedule.linear(10, 0.05, 0.5)
@@ -381,7 +381,7 @@ def check_reverse_mean(answer):
         found = answer(number(0), number(1), alpha, alpha_bar)
         factor(found, (1 - alpha) * alpha**-0.5, f"index {t}: the score")
 
-# %% ../../nbs/exercises/diffusion.ipynb #c028
+# %% ../../nbs/exercises/diffusion.ipynb #c029
 Exercise(
     "diffusion.reverse_mean",
     "The mean of the step back, from the score",
