@@ -287,7 +287,8 @@ class Saved(nn.Module):
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
-        given = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
+        # partial: a copy is made without arguments, and gets its config with the rest
+        given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
         given.apply_defaults()
         config = {name: value for name, value in given.arguments.items() if name != "self"}
         object.__setattr__(self, "config", config)
