@@ -15,11 +15,11 @@ from pathlib import Path
 
 # %% auto #0
 __all__ = ['WEIGHTS', 'DTYPES', 'LARGEST', 'LARGEST_PICTURE', 'is_alive', 'start_of', 'temporary_for', 'sweep',
-           'write_atomically', 'replace_file', 'like', 'stream_at', 'pour', 'checksum', 'save_tensors', 'read_header',
-           'not_whole', 'load_tensors', 'signed', 'exchange', 'write_folder', 'keep_others', 'keep_modes',
-           'load_strictly', 'check_fit', 'check_finite', 'shipped', 'is_path', 'find_pretrained', 'read_json',
-           'digest_of', 'check_digest', 'read_config', 'check_value', 'on_meta', 'check_pretrained', 'blamed',
-           'load_pretrained', 'with_new_names', 'save_pretrained', 'write_json']
+           'write_atomically', 'replace_file', 'link_to', 'like', 'stream_at', 'pour', 'numbered', 'free_name',
+           'checksum', 'save_tensors', 'read_header', 'not_whole', 'load_tensors', 'signed', 'exchange', 'write_folder',
+           'keep_others', 'keep_modes', 'load_strictly', 'check_fit', 'check_finite', 'shipped', 'is_path',
+           'find_pretrained', 'read_json', 'digest_of', 'check_digest', 'read_config', 'check_value', 'on_meta',
+           'check_pretrained', 'blamed', 'load_pretrained', 'with_new_names', 'save_pretrained', 'write_json']
 
 # %% ../nbs/storage.ipynb #w001
 def is_alive(pid: str) -> bool:
@@ -66,17 +66,20 @@ WEIGHTS = (
 )
 
 
-def write_atomically(path: str | Path, write) -> Path:
-    """Call write(temporary_path), then rename it to path in one step.
+def write_atomically(path: str | Path, write, force: bool = True) -> Path:
+    """Call write(temporary_path), then rename it to path in one step. Returns the path.
 
     What a link points to is written, a pipe or a device is written into. A file that was there
-    keeps its owner and mode; a new one gets the mode that the user's umask gives. Raises
-    ValueError where the file cannot be written.
+    keeps its owner and mode; a new one gets the mode that the user's umask gives. Without
+    `force` it is not touched, and the new one gets a free name beside it. Raises ValueError
+    where the file cannot be written.
     """
     path = Path(path)
     try:
-        if not stream_at(path):
-            return replace_file(path, Path(os.path.realpath(path)), write)
+        while not stream_at(path):
+            if replace_file(Path(os.path.realpath(path)), write, force):
+                return path
+            path = free_name(path)
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder) / "content")
             pour((Path(folder) / "content").read_bytes(), path)
@@ -88,8 +91,10 @@ def write_atomically(path: str | Path, write) -> Path:
     return path
 
 
-def replace_file(shown: Path, path: Path, write) -> Path:
-    """Write `path`, which is no link, anew in one step. Returns `shown`, its name for users."""
+def replace_file(path: Path, write, force: bool) -> bool:
+    """Write `path`, which is no link, anew in one step; False where a file is there and `force`
+    is not.
+    """
     temporary = temporary_for(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,13 +105,26 @@ def replace_file(shown: Path, path: Path, write) -> Path:
         with open(temporary, "rb+") as f:
             os.fsync(f.fileno())
         temporary.chmod(mode)  # `write` may have put another file in its place
+        if not force:
+            return link_to(temporary, path)
         if path.is_file():
             like(path, temporary)
         os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return shown
+    return True
+
+
+def link_to(old: Path, new: Path) -> bool:
+    """Give a file a second name in one step; False where that name is taken."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links
+        old.rename(new)
+    return True
 
 
 def like(old: Path, new: Path):
@@ -132,6 +150,22 @@ def pour(content: bytes, path: Path):
     with open(place, "wb") as f:
         os.set_blocking(place, True)
         f.write(content)
+
+# %% ../nbs/storage.ipynb #s030
+def numbered(path: Path, n: int) -> list[Path]:
+    """The files that n pictures go to: `path` for one, name-0.png, name-1.png ... for several."""
+    return [path] if n == 1 else [path.with_name(f"{path.stem}-{i}.png") for i in range(n)]
+
+
+def free_name(path: Path, n: int = 1) -> Path:
+    """The path, or name-2.png, name-3.png ..., whichever is first not to lie there already (for
+    n pictures, see `numbered`).
+    """
+    at, name = 1, path
+    while any(os.path.lexists(p) for p in numbered(name, n)):
+        at += 1
+        name = path.with_name(f"{path.stem}-{at}{path.suffix}")
+    return name
 
 # %% ../nbs/storage.ipynb #s005
 DTYPES = dict(F64="float64", F32="float32", F16="float16", BF16="bfloat16", BOOL="bool")
