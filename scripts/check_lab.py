@@ -35,15 +35,23 @@ CELLS = [
 # counts every animation frame and those whose canvas is missing or has nothing drawn on it;
 # times each answer from the slider's event
 PROBE = """widget => {
-    const slider = widget.querySelector('input[type=range]'), canvas = widget.querySelector('canvas');
+    const slider = widget.querySelector('input[type=range]');
     const probe = window.probe = { frames: 0, blank: 0, latency: [], since: null };
+    const answered = () => {
+        if (probe.since === null) return;
+        probe.latency.push(performance.now() - probe.since);
+        probe.since = null;
+    };
     slider.addEventListener('input', () => { probe.since = performance.now(); }, true);
-    new MutationObserver(() => { if (probe.since !== null) { probe.latency.push(performance.now() - probe.since); probe.since = null; } })
-        .observe(canvas, { attributes: true, attributeFilter: ['data-drawn'] });
+    new MutationObserver(answered).observe(
+        widget.querySelector('canvas'), { attributes: true, attributeFilter: ['data-drawn'] });
     const look = () => {
         const shown = document.querySelector('.t2i-scrub canvas');
-        const d = shown && new Uint32Array(shown.getContext('2d').getImageData(0, 0, shown.width, shown.height).data.buffer);
-        probe.frames++; if (!d || !d.length || d.every(v => v === 0)) probe.blank++;
+        const pen = shown && shown.getContext('2d');
+        const data = pen && pen.getImageData(0, 0, shown.width, shown.height).data;
+        const pixels = data && new Uint32Array(data.buffer);
+        probe.frames++;
+        if (!pixels || !pixels.length || pixels.every(v => v === 0)) probe.blank++;
         requestAnimationFrame(look);
     };
     look();

@@ -188,6 +188,8 @@ def figures(tree: Path) -> dict[str, object]:
         found = sum(len(re.findall(words, text)) for text in package)
         shown[f"places with {words!r} in the package"] = found
     shown["characters of the package's code"] = sum(map(size, package))
+    exercises = files(tree / "t2i_course" / "exercises", "*.py")
+    shown["of these in exercises"] = sum(size(p.read_text(encoding="utf-8")) for p in exercises)
     return shown
 
 

@@ -402,9 +402,9 @@ def augment(
         * size[:, None, None]
     )
     if mirror is not None:
-        rotate[
-            torch.tensor(mirror, device=device) & (torch.rand(n, device=device) < 0.5), :, 0
-        ] *= -1
+        turned = torch.tensor(mirror, device=device) & (torch.rand(n, device=device) < 0.5)
+        sign = torch.where(turned, -1.0, 1.0)
+        rotate = rotate * torch.stack([sign, torch.ones_like(sign)], -1)[:, None]
     grid = F.affine_grid(
         torch.cat([rotate, spread(shift, 2)[..., None]], 2),
         list(images.shape),

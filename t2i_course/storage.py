@@ -384,11 +384,11 @@ def check_fit(own: dict[str, Tensor], found: dict[str, tuple], origin: str, kind
         raise ValueError(f"{origin} does not fit {kind}: {'; '.join(problems[:4])}{more}")
 
 
-def check_finite(state: dict[str, Tensor], origin: str):
+def check_finite(state: dict[str, Tensor], origin: str, advice: str = "take an earlier one"):
     """ValueError where a weight is NaN or infinite, with its name."""
     for name, v in state.items():
         if v.is_floating_point() and v.numel() and not all(e.isfinite() for e in v.aminmax()):
-            raise ValueError(f"{origin} holds NaN or infinity in {name}; take an earlier one")
+            raise ValueError(f"{origin} holds NaN or infinity in {name}; {advice}")
 
 # %% ../nbs/storage.ipynb #c013
 def shipped() -> list[str]:

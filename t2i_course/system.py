@@ -182,7 +182,7 @@ def check_prompts(prompts: str | list[str], n: int = 1) -> list[str]:
             )
     return [p for p in prompts for _ in range(operator.index(n))]
 
-
+# %% ../nbs/system.ipynb #c011a
 def check_pictures(
     images: Tensor, size: int, what: str = "the picture", larger: bool = False
 ) -> Tensor:
@@ -215,7 +215,7 @@ def check_picture(image: Tensor, size: int, what: str = "the picture") -> Tensor
         raise ValueError(f"one picture is needed, got {len(images)}; give them one by one")
     return images
 
-
+# %% ../nbs/system.ipynb #c011b
 def check_mask(mask: Tensor, size: int, what: str = "the mask") -> Tensor:
     """A mask (size, size), with or without ones before, as (1, 1, size, size) float32.
 
@@ -325,7 +325,8 @@ class Saved(nn.Module):
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
-        given = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
+        # partial: a copy is made without arguments, and gets its config with the rest
+        given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
         given.apply_defaults()
         config = {name: value for name, value in given.arguments.items() if name != "self"}
         object.__setattr__(self, "config", config)

@@ -1,6 +1,7 @@
 """The command line: what it writes, what it prints, how it says no."""
 
 import json, re, signal, subprocess, sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,15 @@ from PIL import Image
 
 from t2i_course import __version__
 from t2i_course.storage import WEIGHTS
-from t2i_course.system import CAPTION, Gallery, Stage, Step, TextToImage, check_prompts
+from t2i_course.system import (
+    CAPTION,
+    Gallery,
+    Options,
+    Stage,
+    Step,
+    TextToImage,
+    check_prompts,
+)
 from t2i_course.training.recipe import recipes_of
 from t2i_course.command import cli, doctor
 from t2i_course.command import draw as drawing
@@ -729,17 +738,25 @@ def test_a_run_that_fails_has_another_code_than_a_wrong_request(
 
 # ---------------------------------------------------------------- systems of several networks,
 # and what only some systems can do
+@dataclass(frozen=True)
+class PainterOptions(Options):
+    """What the command line may ask it for."""
+
+    guidance: float = 2.0
+    num_steps: int | None = None
+
+
 class Painter(TextToImage):
     """Two networks: one learns the mean colour of all pictures, the other to repeat it.
 
     Draws that colour, a little off for each noise.
     """
 
-    guidance = 2.0
+    options = PainterOptions()
 
     def __init__(self, image_size: int = 64):
         super().__init__()
-        self.config, self.image_size = dict(image_size=image_size), image_size
+        self.image_size = image_size
         self.colour, self.echo = torch.nn.Linear(1, 3), torch.nn.Linear(3, 3)
 
     @classmethod
@@ -770,18 +787,10 @@ class Painter(TextToImage):
         return {"loss": (self.echo(batch["mean"]) - self.colour.bias.detach()).square().mean()}
 
     @torch.no_grad()
-    def steps(self, prompts, *, n=1, guidance=None, num_steps=None, seed=0):
-        prompts = check_prompts(prompts, n)
-        light = torch.linspace(-0.9, 0.9, len(prompts))[
-            torch.randperm(len(prompts), generator=torch.Generator().manual_seed(seed))
-        ]
-        yield Step(
-            0,
-            1,
-            -1,
-            light[:, None, None, None].expand(-1, 3, self.image_size, self.image_size),
-            None,
-        )
+    def draw(self, prompts, options, generators):
+        light = torch.cat([torch.rand(1, generator=g) * 1.8 - 0.9 for g in generators])
+        size = self.image_size
+        yield Step(0, 1, -1, light[:, None, None, None].expand(-1, 3, size, size), None)
 
     def edit(self, image, mask, prompts, *, n=1, guidance=None, num_steps=None, seed=0):
         assert image.shape == (1, 3, 64, 64) and mask.shape == (1, 1, 64, 64)
@@ -876,10 +885,9 @@ def read(folder, name="card.json"):
 
 def test_all_stages_in_order_each_with_its_checkpoint_and_record(painter):
     run = painter / "run"
-    assert (
-        sorted(p.name for p in run.iterdir()) == ["colour", "echo", "model"]
-        and (run / "echo" / "checkpoint.safetensors").is_file()
-    )
+    assert sorted(p.name for p in run.iterdir()) == [".lock", "model", "stages"]
+    for stage in ("colour", "echo"):
+        assert (run / "stages" / stage / "checkpoint.safetensors").is_file()
     card, history = read(run), read(run, "history.json")
     assert (
         list(card["stages"]) == list(history) == ["colour", "echo"]
@@ -902,9 +910,10 @@ def test_all_stages_in_order_each_with_its_checkpoint_and_record(painter):
 def test_one_stage_after_the_other_is_the_same_as_both(painter, tmp_path, capsys):
     said = refused(capsys, *train_painter(painter, tmp_path / "x", "--stage", "echo"))
     assert "builds on 'colour'" in said and "--init" in said
-    assert "no stage 'ehco'; there are colour, echo" in refused(
-        capsys, *train_painter(painter, tmp_path / "x", "--stage", "ehco")
-    )
+    for wrong in ("ehco", ""):
+        assert f"no stage {wrong!r}; there are colour, echo" in refused(
+            capsys, *train_painter(painter, tmp_path / "x", "--stage", wrong)
+        )
     assert "no stage 'echo'; there is only model" in refused(
         capsys, "train", "pixel", "--preset", "cpu", "--stage", "echo", "--out", tmp_path / "x"
     )
@@ -923,6 +932,30 @@ def test_one_stage_after_the_other_is_the_same_as_both(painter, tmp_path, capsys
         for k, v in together.items()
         if k.startswith("colour")
     ) and list(read(tmp_path / "x")["stages"]) == ["colour", "echo"]
+
+
+def test_another_run_is_not_gone_on_with(painter, capsys):
+    """What would make the steps so far others than they were is refused; nothing changes."""
+    run = painter / "run"
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    for wish, words in (
+        (["--seed", "5"], "seed was 0 and is 5"),
+        (["--lr", "0.5"], "lr was 0.001 and is 0.5"),
+        (["--init", run / "model"], "the first weights were None and are"),
+        (["--steps", "5"], "is at step 6, and 5 were asked for"),
+    ):
+        assert main(train_painter(painter, run, *wish)) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert words in said and "checkpoint.safetensors" in said, said
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    assert main(train_painter(painter, run)) == 0, "and its own goes on"
+
+
+def test_two_runs_in_one_folder(painter, tmp_path, capsys):
+    with trainer.alone_in(tmp_path / "x"):
+        assert main(train_painter(painter, tmp_path / "x")) == 2
+    assert "another t2i train is at work" in capsys.readouterr().err.splitlines()[-1]
+    assert [p.name for p in (tmp_path / "x").iterdir()] == [".lock"]
 
 
 def test_one_stage_anew_from_weights_keeps_the_others(painter, tmp_path):
@@ -993,12 +1026,10 @@ def test_rerank_keeps_what_the_judge_likes(painter, tmp_path, capsys):
         == 0
     )
     shades = [Image.open(tmp_path / f"best-{i}.png").getpixel((0, 0))[0] for i in range(4)]
-    assert (
-        shades[0] > shades[1]
-        and shades[2] > shades[3]
-        and max(shades) == 242
-        and min(shades) >= 64
-    )  # of ten shades, the lightest two of each five
+    dice = [torch.Generator().manual_seed(seed) for seed in range(5)]
+    light = sorted(float(torch.rand(1, generator=g)) * 1.8 - 0.9 for g in dice)
+    lightest = [round((x + 1) * 127.5) for x in (light[4], light[3])]
+    assert shades == lightest * 2  # of the same five shades for both prompts
     assert (
         "rerank 5" in Image.open(tmp_path / "best-0.png").text["made with"]
         and "sampler" not in Image.open(tmp_path / "best-0.png").text["made with"]

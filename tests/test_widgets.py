@@ -23,8 +23,8 @@ PIXEL = (
     " 1).data]"
 )
 
-# Kernels played by the page: one answers each question after a delay and keeps count of how many
-# wait for it at once, the other fills every mask with the same picture.
+# Kernels played by the page: one answers each question after a delay and keeps count of how
+# many wait for it at once, the other fills every mask with the same picture.
 FAKE = (Path(__file__).parent / "fake_kernels.js").read_text(encoding="utf-8")
 DRAG = """async positions => {
     const slider = document.querySelector('input[type=range]');

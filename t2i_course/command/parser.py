@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
             f" are {', '.join(action.choices)}",
         )
 
-
+# %% ../../nbs/command/parser.ipynb #c004a
 def number(kind: type, low: float, high: float, advice: str = ""):
     """A converter for argparse: text to a number of `kind` between low and high, both included.
     """

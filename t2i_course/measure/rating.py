@@ -85,9 +85,11 @@ class SideBySide(Shown):
                 f" one, got {len(a)} and {len(b)}"
             )
         super().__init__(title=title, caption=caption, prompts=prompts)
-        self.names, self.width = list(map(str, names)), a[0].width * whole_scale(a[0].width, size)
+        self.names = list(map(str, names))
+        self.width = a[0].width * whole_scale(a[0].width, size)
         self.flip = (np.random.default_rng(seed).random(len(prompts)) < 0.5).tolist()
-        self.a, self.b = ([png(s, colors, level=9) for s in sheets] for sheets in (a, b))
+        self.a = [png(s, colors) for s in a]
+        self.b = [png(s, colors) for s in b]
 
 # %% ../../nbs/measure/rating.ipynb #c013b
 def sheet(pictures):

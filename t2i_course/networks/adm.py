@@ -252,7 +252,7 @@ class AttentionPool(nn.Module):
         )
         return self.out(attention(q[:, :, :1], k, v).flatten(1))
 
-
+# %% ../../nbs/networks/adm.ipynb #c024a
 class ADMClassifier(ADMBody):
     """ADM's classifier of noised pictures (sec. 4): x_t (B, 3, size, size), t (B,) -> logits
     (B, out). Arguments: as ADMBody, and the side of the pictures.

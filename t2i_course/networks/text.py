@@ -118,9 +118,8 @@ class Tokenizer:
 
     def decode(self, ids: Tensor) -> list[str]:
         """(B, L) ids back to captions, without start and padding."""
-        return [
-            self.bpe.decode([i for i in row if i > self.start]).strip() for row in ids.tolist()
-        ]
+        words = [row[row > self.start].tolist() for row in ids]
+        return [self.bpe.decode(row).strip() for row in words]
 
 # %% ../../nbs/networks/text.ipynb #c012
 class TextBlock(nn.Module):
@@ -150,7 +149,7 @@ class TextBlock(nn.Module):
         x = x + self.out(h.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
 
-
+# %% ../../nbs/networks/text.ipynb #c012a
 class TextEncoder(nn.Module):
     """Text tower: token ids to one state per word, a mask, and one vector for the whole
     caption.

@@ -165,8 +165,9 @@ def read_paper(path: Path) -> Paper:
     """The paper in a TOML file. ValueError names the file and what is wrong with it."""
     try:
         held = tomllib.loads(path.read_text(encoding="utf-8"))
-        facts = {name: tuple(Fact(**f) for f in held.pop(name, ())) for name in QUESTIONS}
-        return Paper(**held, **facts)
+        for name in QUESTIONS:
+            held[name] = tuple(Fact(**fact) for fact in held.get(name, ()))
+        return Paper(**held)
     except (OSError, TypeError, ValueError) as e:
         raise ValueError(f"{path} does not hold a paper: {e}") from None
 

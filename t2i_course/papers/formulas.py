@@ -179,14 +179,14 @@ def glide_parameters(part):
     """Parameters of the released GLIDE (filtered): "base" or "upsampler", its text transformer
     included.
     """
-    from t2i_course.glide import WordTower
+    from t2i_course.glide import PaddedTextEncoder
     from t2i_course.networks.adm import ADMUNet
     from t2i_course.published.glide import glide_config
 
     config = glide_config()
-    text = config["text" if part == "base" else "up_text"]
+    text = config["text_encoder" if part == "base" else "up_text_encoder"]
     sizes = config[part] | dict(vector_dim=text["dim"], token_dim=text["dim"])
-    return _built(lambda: WordTower(**text)) + _built(lambda: ADMUNet(**sizes))
+    return _built(lambda: PaddedTextEncoder(**text)) + _built(lambda: ADMUNet(**sizes))
 
 
 @formula

@@ -134,7 +134,7 @@ def sd_sizes(text: dict, unet: dict, vae: dict) -> dict:
             num_res=vae["layers_per_block"],
             groups=vae["norm_num_groups"],
         ),
-        text=dict(
+        text_encoder=dict(
             vocab_size=text["vocab_size"],
             length=text["max_position_embeddings"],
             dim=text["hidden_size"],
@@ -184,8 +184,8 @@ def load_stable_diffusion(system: nn.Module, repo: str | Path, revision: str = "
     text = sd_weights(repo, "text_encoder/model", revision)
     text = {f"text_model.{k.removeprefix('text_model.')}": v for k, v in text.items()}
     text = {k.removeprefix("text."): v for k, v in published_names(text).items()}
-    load_strictly(system.text, text, "text_encoder")
+    load_strictly(system.text_encoder, text, "text_encoder")
     unet = sd_weights(repo, "unet/diffusion_pytorch_model", revision)
-    load_strictly(system.unet, rename(unet, DIFFUSERS_UNET), "unet")
+    load_strictly(system.diffusion.network, rename(unet, DIFFUSERS_UNET), "unet")
     vae = sd_weights(repo, "vae/diffusion_pytorch_model", revision)
     load_strictly(system.autoencoder, rename(vae, DIFFUSERS_AUTOENCODER), "vae")

@@ -37,8 +37,9 @@ def _fit_frames(rows, budget):
     """
     n = len(rows[0])
     for count, colors in [(n, None)] + [(c, 256) for c in range(n, 1, -1)]:
-        keep = _spread(n, count)
-        data = [[png(row[i], colors) for i in keep] for row in rows]
+        keep, data = _spread(n, count), []
+        for row in rows:
+            data.append([png(row[i], colors) for i in keep])
         if sum(len(d) for row in data for d in row) * 4 / 3 <= budget:
             break
     return data, keep
@@ -137,7 +138,8 @@ class Scrub(_Widget):
         self, fn, values, labels=None, controls=None, size=256, title="", caption="", name="",
         panels=None, start=0, static=13, interval=120,
     ):
-        self._fn, self._values, self._static, self._kept = fn, list(values), static, {}
+        self._fn, self._values = fn, list(values)
+        self._static, self._kept = static, {}
         if not self._values:
             raise ValueError("no values to scrub over: the list is empty")
         self._choices = {n: _choices(c) for n, c in (controls or {}).items()}

@@ -287,7 +287,7 @@ def show_images(images, titles=None, cols=None, scale=None, dpi=100):
         raise ValueError("no images to show: the list is empty")
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(f"{len(titles)} titles for {len(pictures)} images: give one each")
-    w, h = (max(p.size[i] for p in pictures) for i in (0, 1))
+    w, h = max(p.width for p in pictures), max(p.height for p in pictures)
     scale = scale or max(1, round(96 / w))
     cols = cols or min(len(pictures), 8)
     rows = math.ceil(len(pictures) / cols)
@@ -442,7 +442,8 @@ def plot_field(
         ax.plot(s[:, 0], s[:, 1], ".", ms=2.2, alpha=0.6, color=color, label=label)
         if name:
             ax.legend(loc="upper right", markerscale=4)
-    ax.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal", title=lettering(title))
+    sides = (-extent, extent)
+    ax.set(xlim=sides, ylim=sides, aspect="equal", title=lettering(title))
     ax.grid(False)
     return fig
 
