@@ -90,7 +90,7 @@ def write_atomically(path: str | Path, write, force: bool = True) -> Path:
         ) from None
     return path
 
-
+# %% ../nbs/storage.ipynb #c003a
 def replace_file(path: Path, write, force: bool) -> bool:
     """Write `path`, which is no link, anew in one step; False where a file is there and `force`
     is not.
@@ -126,7 +126,7 @@ def link_to(old: Path, new: Path) -> bool:
         old.rename(new)
     return True
 
-
+# %% ../nbs/storage.ipynb #c003b
 def like(old: Path, new: Path):
     """Give `new` the owner, where that may be, and the mode of `old`."""
     was = old.stat()
@@ -153,7 +153,7 @@ def pour(content: bytes, path: Path):
 
 # %% ../nbs/storage.ipynb #s030
 def numbered(path: Path, n: int) -> list[Path]:
-    """The files that n pictures go to: `path` for one, name-0.png, name-1.png ... for several."""
+    """The files that n pictures go to: `path` for one; name-0.png, name-1.png ... for more."""
     return [path] if n == 1 else [path.with_name(f"{path.stem}-{i}.png") for i in range(n)]
 
 
@@ -224,7 +224,7 @@ def not_whole(path: Path, why) -> ValueError:
         f"{path} is not a whole safetensors file ({reason}); delete it and make it again"
     )
 
-
+# %% ../nbs/storage.ipynb #s006a
 def _entries(f, size: int) -> tuple[dict[str, tuple], dict]:
     """The header of an open file of `size` bytes, checked; see `read_header`."""
     length = int.from_bytes(f.read(8), "little")
@@ -311,7 +311,7 @@ def exchange(a: Path, b: Path) -> bool:
     here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return swap(here, os.fsencode(a), here, os.fsencode(b), both) == 0
 
-
+# %% ../nbs/storage.ipynb #w003a
 def write_folder(folder: str | Path, write) -> Path:
     """Call write(temporary folder), then put that folder into the place of `folder`; what lies
     there under names that write() does not use stays.
@@ -350,7 +350,7 @@ def keep_others(folder: Path, new: Path):
             copy = shutil.copytree if path.is_dir() else shutil.copy2
             copy(path, new / path.name)
 
-
+# %% ../nbs/storage.ipynb #w003b
 def keep_modes(folder: Path, new: Path):
     """Give `new` and its files the owners and modes of those of `folder`."""
     like(folder, new)
@@ -481,7 +481,7 @@ def read_config(cls: type, folder: Path) -> dict:
     if not isinstance(config, dict):
         raise ValueError(f"{path} holds no fields; restore it from where the model came from")
     if config.pop("system", cls.__name__) != cls.__name__:
-        raise ValueError(f"{folder} holds another system than {cls.__name__}; see its config.json")
+        raise ValueError(f"{folder} holds another system than {cls.__name__}; see {path.name}")
     fields = signature(cls).parameters
     for name in config:
         if name not in fields:
@@ -493,9 +493,9 @@ def read_config(cls: type, folder: Path) -> dict:
     check_value(config, str(path), "")
     return config
 
-
+# %% ../nbs/storage.ipynb #s023a
 def check_value(value, path: str, field: str):
-    """ValueError for a number in a config, or inside it, that is not finite or out of bounds."""
+    """ValueError for a number in a value of a config that is not finite or out of bounds."""
     if field.count(".") > 20:
         raise ValueError(f"{path}: {field[:40]}... is nested too deep")
     if isinstance(value, dict | list):
@@ -544,10 +544,10 @@ def on_meta(most: int):
     finally:
         hook.remove()
 
-
+# %% ../nbs/storage.ipynb #s024a
 def check_pretrained(cls: type, folder: Path) -> dict:
-    """The config of a trained `cls` in a folder, after a look at all that its files say: ValueError
-    names the file and the field or tensor that is wrong.
+    """The config of a trained `cls` in a folder, after a look at all that its files say:
+    ValueError names the file and the field or tensor that is wrong.
     """
     config, path = read_config(cls, folder), folder / "config.json"
     weights = folder / "model.safetensors"
@@ -591,9 +591,9 @@ def load_pretrained(cls: type, name_or_folder: str | Path) -> torch.nn.Module:
     import torch
 
     folder = find_pretrained(name_or_folder)
-    weights, only_shapes = folder / "model.safetensors", torch.get_default_device().type == "meta"
+    weights, wished = folder / "model.safetensors", torch.get_default_device()
     with torch.device("cpu"):
-        if only_shapes:  # part of another system that `check_pretrained` looks at
+        if wished.type == "meta":  # part of another system that `check_pretrained` looks at
             return cls(**read_config(cls, folder))
         system = cls(**check_pretrained(cls, folder))
         tensors, _ = load_tensors(weights)
@@ -613,7 +613,7 @@ def with_new_names(system: torch.nn.Module, state: dict[str, Tensor]) -> dict[st
 
     return {new_name(name): tensor for name, tensor in state.items()}
 
-
+# %% ../nbs/storage.ipynb #s025a
 def save_pretrained(
     system: torch.nn.Module,
     folder: str | Path,

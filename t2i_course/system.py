@@ -60,72 +60,8 @@ class Gallery:
         shown = ", ".join(repr(p if len(p) < 60 else p[:57] + "...") for p in self.prompts[:4])
         more = ", ..." if len(self) > 4 else ""
         plural = "s" * (len(self) != 1)
-        return f"Gallery({len(self)} picture{plural} of {self.images.shape[-1]} px: {shown}{more})"
-
-    def grid(
-        self,
-        cols: int | None = None,
-        scale: int | None = None,
-        gap: int = 4,
-        captions: bool = False,
-    ) -> Image.Image:
-        """All pictures in one, `cols` a row, each pixel `scale` pixels wide; with `captions` the
-        prompts stand below, once under neighbours that share one.
-
-        By default about square, and pictures of about 128 pixels.
-        """
-        n, size = len(self), self.images.shape[-1]
-        cols, scale = min(n, cols or math.ceil(math.sqrt(n))), scale or max(1, 128 // size)
-        side, below = size * scale, CAPTION if captions else 0
-        height = math.ceil(n / cols) * (side + below + gap) - gap
-        sheet = Image.new("RGB", (cols * (side + gap) - gap, height), "white")
-        for i, picture in enumerate(self):
-            place = i % cols * (side + gap), i // cols * (side + below + gap)
-            sheet.paste(picture.resize((side, side), Image.NEAREST), place)
-        for row in range(0, n if captions else 0, cols):
-            y, x = row // cols * (side + below + gap) + side, 0
-            for prompt, same in itertools.groupby(self.prompts[row : row + cols]):
-                width = len(list(same)) * (side + gap) - gap
-                write_below(sheet, prompt, x, y, width)
-                x += width + gap
-        return sheet
-
-    def save(self, path: str | Path, scale: int = 1) -> list[Path]:
-        """Write PNGs, each whole or not at all: one picture to `path` itself, several to
-        `name-0.png`, `name-1.png`, .... Returns the files written.
-        """
-        path = Path(path)
-        if path.suffix.lower() != ".png":
-            raise ValueError(
-                f"pictures are saved as PNG; name a file that ends in .png, not {path.name!r}"
-            )
-        files = numbered(path, len(self))
-        for file, picture in zip(files, self):
-            size = picture.width * scale, picture.height * scale
-            large = picture.resize(size, Image.NEAREST)
-            write_atomically(file, partial(large.save, format="png"))
-        return files
-
-    def _repr_html_(self) -> str:
-        scale = max(1, 128 // self.images.shape[-1])
-
-        def figure(picture, prompt):
-            buffer = io.BytesIO()
-            picture.save(buffer, "png")
-            size, data = picture.width * scale, base64.b64encode(buffer.getvalue()).decode()
-            text = prompt.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-            return (
-                f'<figure style="margin:4px;width:{size}px"><img width="{size}" height="{size}"'
-                f' alt="{text}" style="image-rendering:pixelated"'
-                f' src="data:image/png;base64,{data}"><figcaption'
-                f' style="font-size:11px;line-height:1.2">{text}</figcaption></figure>'
-            )
-
-        return (
-            '<div style="display:flex;flex-wrap:wrap">'
-            + "".join(map(figure, self, self.prompts))
-            + "</div>"
-        )
+        size = f"{len(self)} picture{plural} of {self.images.shape[-1]} px"
+        return f"Gallery({size}: {shown}{more})"
 
 # %% ../nbs/system.ipynb #g001
 CAPTION = 30  # pixels below a picture, for two lines of text
@@ -146,6 +82,77 @@ def write_below(sheet: Image.Image, text: str, x: int, y: int, width: int):
         while line and font.getlength(line + "..." * cut) > width:
             line, cut = line[:-1], True
         ImageDraw.Draw(sheet).text((x, y + 2 + 13 * i), line + "..." * cut, "black", font)
+
+# %% ../nbs/system.ipynb #g003
+@patch
+def grid(
+    self: Gallery,
+    cols: int | None = None,
+    scale: int | None = None,
+    gap: int = 4,
+    captions: bool = False,
+) -> Image.Image:
+    """All pictures in one, `cols` a row, each pixel `scale` pixels wide; with `captions`
+    the prompts stand below, once under neighbours that share one.
+
+    By default about square, and pictures of about 128 pixels.
+    """
+    n, size = len(self), self.images.shape[-1]
+    cols, scale = min(n, cols or math.ceil(math.sqrt(n))), scale or max(1, 128 // size)
+    side, below = size * scale, CAPTION if captions else 0
+    height = math.ceil(n / cols) * (side + below + gap) - gap
+    sheet = Image.new("RGB", (cols * (side + gap) - gap, height), "white")
+    for i, picture in enumerate(self):
+        place = i % cols * (side + gap), i // cols * (side + below + gap)
+        sheet.paste(picture.resize((side, side), Image.NEAREST), place)
+    for row in range(0, n if captions else 0, cols):
+        y, x = row // cols * (side + below + gap) + side, 0
+        for prompt, same in itertools.groupby(self.prompts[row : row + cols]):
+            width = len(list(same)) * (side + gap) - gap
+            write_below(sheet, prompt, x, y, width)
+            x += width + gap
+    return sheet
+
+# %% ../nbs/system.ipynb #g004
+@patch
+def save(self: Gallery, path: str | Path, scale: int = 1) -> list[Path]:
+    """Write PNGs, each whole or not at all: one picture to `path` itself, several to
+    `name-0.png`, `name-1.png`, .... Returns the files written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(
+            f"pictures are saved as PNG; name a file that ends in .png, not {path.name!r}"
+        )
+    files = numbered(path, len(self))
+    for file, picture in zip(files, self):
+        size = picture.width * scale, picture.height * scale
+        large = picture.resize(size, Image.NEAREST)
+        write_atomically(file, partial(large.save, format="png"))
+    return files
+
+
+@patch
+def _repr_html_(self: Gallery) -> str:
+    scale = max(1, 128 // self.images.shape[-1])
+
+    def figure(picture, prompt):
+        buffer = io.BytesIO()
+        picture.save(buffer, "png")
+        size, data = picture.width * scale, base64.b64encode(buffer.getvalue()).decode()
+        text = prompt.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+        return (
+            f'<figure style="margin:4px;width:{size}px"><img width="{size}" height="{size}"'
+            f' alt="{text}" style="image-rendering:pixelated"'
+            f' src="data:image/png;base64,{data}"><figcaption'
+            f' style="font-size:11px;line-height:1.2">{text}</figcaption></figure>'
+        )
+
+    return (
+        '<div style="display:flex;flex-wrap:wrap">'
+        + "".join(map(figure, self, self.prompts))
+        + "</div>"
+    )
 
 # %% ../nbs/system.ipynb #c011
 LONGEST = 10_000  # characters of a prompt; no model here reads a tenth of it
@@ -172,7 +179,7 @@ def check_prompts(prompts: str | list[str], n: int = 1) -> list[str]:
         if not isinstance(p, str):
             raise ValueError(f"a prompt is a string, got {type(p).__name__}: {p!r}")
         if len(p) > LONGEST:
-            raise ValueError(f"a prompt has {len(p):,} characters; say it in fewer than {LONGEST:,}")
+            raise ValueError(f"a prompt has {len(p):,} characters; {LONGEST:,} are the most")
         if any("\ud800" <= c <= "\udfff" for c in p):
             raise ValueError(f"the prompt {p!a} holds bytes that are no text; type it anew")
         if not p.strip():
@@ -310,7 +317,8 @@ class Options:
         """These options; ValueError says what is wrong with them."""
         if not 0 <= self.guidance <= 30:
             advice = f"{type(self).guidance:g} is a good start"
-            raise ValueError(f"guidance must lie between 0 and 30, got {self.guidance}; {advice}")
+            got = f"got {self.guidance}; {advice}"
+            raise ValueError(f"guidance must lie between 0 and 30, {got}")
         return self
 
 # %% ../nbs/system.ipynb #112e1887
@@ -410,7 +418,9 @@ def draw(self: TextToImage, prompts: list[str], options, generators) -> Iterator
 # %% ../nbs/system.ipynb #c932ef49
 @torch.no_grad()
 def last(steps: Iterator[Step], progress: bool = False) -> Tensor:
-    """The pictures at the end of a sampler's steps: (B, 3, H, W) float32 in [-1, 1], on the CPU."""
+    """The pictures at the end of a sampler's steps: (B, 3, H, W) float32 in [-1, 1], on the
+    CPU.
+    """
     from tqdm.auto import tqdm
 
     bar = None

@@ -124,7 +124,8 @@ def test_the_tab_key(tmp_path, capsys):
 
     def offered(line):
         words = line.split(" ")
-        code = f"""source {tmp_path / 'script'}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}
+        code = f"""source {tmp_path / 'script'}
+        COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}
         $(complete -p t2i | sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo "${{COMPREPLY[@]}}" """
         done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
         return done.stdout.split()
@@ -268,7 +269,8 @@ def test_draw_writes_a_picture_that_remembers(model, tmp_path, capsys):
         and picture.text["prompt"] == PROMPT
     )
     assert re.fullmatch(
-        r"t2i [\d.]+, system model, seed 0, guidance [\d.]+, steps 2, sampler \S+, picture 0 of 1",
+        r"t2i [\d.]+, system model, seed 0, guidance [\d.]+, steps 2, sampler \S+, "
+        "picture 0 of 1",
         picture.text["made with"],
     )
     weights = evaluation.digest_of(Path(model))
@@ -1229,8 +1231,8 @@ def test_data_refuses_sizes_and_writes_what_train_reads(capsys, tmp_path, monkey
 
 
 def test_the_same_data_file_twice(capsys, tmp_path, monkeypatch):
-    """Byte for byte, from two processes; and a pipe is no data file (it would wait for ever)."""
-    code = "import sys; from t2i_course.data.captioned import shapes; shapes(9, 32).save(sys.argv[1])"
+    """Byte for byte, from two processes; a pipe is no data file (it would wait for ever)."""
+    code = "import sys, t2i_course.data.captioned as data; data.shapes(9).save(sys.argv[1])"
     for name in "ab":
         subprocess.run([sys.executable, "-c", code, tmp_path / name], cwd=ROOT, check=True)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

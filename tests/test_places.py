@@ -15,12 +15,14 @@ DRAW = ["draw", "a red star", "--system", "pixel", "--steps", "1", "--device", "
 
 def t2i(*argv, shell=None, env=None, cwd=ROOT, **options):
     """Run the command in a process of its own. shell: a redirection, such as "2>&-"."""
-    command = [sys.executable, "-m", "t2i_course.command.cli", *map(os.fsencode, map(str, argv))]
+    words = [os.fsencode(str(word)) for word in argv]
+    command = [sys.executable, "-m", "t2i_course.command.cli", *words]
     if shell:
         command = ["bash", "-c", f'set -o pipefail; "$@" {shell}', "bash", *command]
     place = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     env = (os.environ if env is None else env) | place
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, timeout=300, **options)
+    options = {"cwd": cwd, "env": env, "timeout": 300} | options
+    return subprocess.run(command, capture_output=True, **options)
 
 
 def quiet(done, code=0):

@@ -66,7 +66,7 @@ def evaluate_command(args) -> int:
         )
     return 0
 
-
+# %% ../../nbs/command/cli.ipynb #c034a
 def check_measures(system, args):
     """Raises ValueError for measures that cannot be taken: of what does not draw, without
     resvg-py, into a place that cannot be written.
@@ -94,7 +94,7 @@ def check_measures(system, args):
             " install resvg-py"
         )
 
-
+# %% ../../nbs/command/cli.ipynb #c034b
 def measure(model, card: dict, args) -> dict:
     """The card with the alignment of a system that draws, and what --emoji and --speed ask for;
     prints it all.
@@ -123,7 +123,7 @@ def measure(model, card: dict, args) -> dict:
     measure_more(model, card, args)
     return card
 
-
+# %% ../../nbs/command/cli.ipynb #c034c
 def measure_judge(model, card: dict, args) -> dict:
     """The card with the scores that a model which does not draw gives itself: what its
     `score(seed)` says.
@@ -146,7 +146,7 @@ def measure_judge(model, card: dict, args) -> dict:
     }
     return card | {"scores": card.get("scores", {}) | {"retrieval": scores | command}}
 
-
+# %% ../../nbs/command/cli.ipynb #c034d
 def measure_more(model, card: dict, args):
     """The measurements that --emoji and --speed ask for, into the card."""
     from t2i_course.measure.evaluation import emoji_retrieval, speed
@@ -247,56 +247,45 @@ def completion_command(args) -> int:
 
 # %% ../../nbs/command/cli.ipynb #c040
 EXAMPLES = {
-    "t2i": (
-        """examples:
+    "t2i": """examples:
   t2i draw "two red circles on a white background"
   t2i draw "a fox" --style noto --n 4 --grid --out fox.png
   t2i systems
   t2i doctor
 
-exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped by Ctrl-C"""
-    ),
-    "draw": (
-        """examples:
+exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped by Ctrl-C""",
+    "draw": """examples:
   t2i draw "two red circles on a white background"
   t2i draw "a fox" "a cat" --style twemoji --n 3 --seed 7 --grid --out pets.png
-  t2i draw "a red star left of a blue cross on a pink background" --guidance 5 --steps 50 --sampler ddim
+  t2i draw "a red star left of a blue cross on a pink background" --guidance 5
   t2i draw "a small blue star on a black background" --system runs/pixel/model
-  t2i draw "three green squares on a white background" --rerank 8       the one of eight that CLIP likes best
-  t2i draw --again pets.png --out twin.png                              the same once more, byte for byte"""
-    ),
-    "edit": (
-        """examples:
+  t2i draw "three green squares on a white background" --rerank 8    the best of eight
+  t2i draw --again pets.png --out twin.png    the same once more, byte for byte""",
+    "edit": """examples:
   t2i edit picture.png "a red star on a white background" --mask mask.png
-  t2i edit fox.png "a fox with a blue hat" --mask hat.png --style noto --n 4 --grid"""
-    ),
-    "train": (
-        """examples:
-  t2i train pixel --preset cpu                           two hours on two cores; Ctrl-C and the same command go on
+  t2i edit fox.png "a fox with a blue hat" --mask hat.png --style noto --n 4 --grid""",
+    "train": """examples:
+  t2i train pixel --preset cpu    two hours on two cores; Ctrl-C and the same command go on
   t2i train pixel --preset cpu --init shipped --lr 1e-4    go on from the shipped weights
   t2i train pixel --preset gpu --data set.safetensors    with pictures from t2i data
-  t2i train dalle --preset cpu                           all of its stages in order; --stage NAME trains one
-  accelerate launch -m t2i_course.command.cli train pixel --preset gpu    on several GPUs"""
-    ),
+  t2i train dalle --preset cpu    all of its stages in order; --stage NAME trains one
+  accelerate launch -m t2i_course.command.cli train pixel --preset gpu    on several GPUs""",
 }
+
+# %% ../../nbs/command/cli.ipynb #k006
 EXAMPLES |= {
-    "evaluate": (
-        """examples:
-  t2i evaluate pixel --captions 100                      look, write nothing
-  t2i evaluate runs/pixel/model --captions 400 --guidance 1 2 3 5    write the best into runs/pixel/model/card.json
+    "evaluate": """examples:
+  t2i evaluate pixel --captions 100    look, write nothing
+  t2i evaluate runs/pixel/model --guidance 1 2 3 5    write the best into its card.json
   t2i evaluate pixel --sheet emoji.png --out card.json
-  t2i evaluate pixel --rerank 8 --captions 50            the best of eight candidates a caption"""
-    ),
-    "data": (
-        """examples:
+  t2i evaluate pixel --rerank 8 --captions 50    the best of eight candidates a caption""",
+    "data": """examples:
   t2i data --out set.safetensors
-  t2i data --size 64 --shapes 100000 --out set64.safetensors"""
-    ),
+  t2i data --size 64 --shapes 100000 --out set64.safetensors""",
     "systems": "examples:\n  t2i systems\n  t2i systems --json",
     "doctor": "examples:\n  t2i doctor",
-    "completion": (
-        "examples:\n  t2i completion bash > ~/.local/share/bash-completion/completions/t2i"
-    ),
+    "completion": """examples:
+  t2i completion bash > ~/.local/share/bash-completion/completions/t2i""",
 }
 
 # %% ../../nbs/command/cli.ipynb #c041
@@ -343,6 +332,7 @@ def parser() -> Parser:
 # %% ../../nbs/command/cli.ipynb #c042
 def add_evaluate(p):
     """Options of t2i evaluate."""
+    scales = "one or several scales; the best counts (default: the system's own)"
     p.add_argument("system", help="a system of the course, or a folder of a trained one")
     p.add_argument(
         "--captions",
@@ -351,13 +341,7 @@ def add_evaluate(p):
         metavar="N",
         help="held-out captions to draw (default: 200)",
     )
-    add_drawing(
-        p,
-        {
-            "nargs": "+",
-            "help": "one or several scales; the best counts (default: the system's own)",
-        },
-    )
+    add_drawing(p, {"nargs": "+", "help": scales})
     p.add_argument(
         "--sampler", choices=("ddpm", "ddim", "dpm++"), help="default: the system's own"
     )
@@ -374,11 +358,8 @@ def add_evaluate(p):
         metavar="N",
         help="pictures drawn at once (default: 32)",
     )
-    p.add_argument(
-        "--out",
-        metavar="FILE",
-        help="card to write (default: card.json of the folder; nothing for a shipped system)",
-    )
+    where = "card to write (default: card.json of the folder; nothing for a shipped system)"
+    p.add_argument("--out", metavar="FILE", help=where)
     p.add_argument(
         "--emoji",
         type=number(int, 1, 1000),
@@ -391,7 +372,7 @@ def add_evaluate(p):
     p.add_argument("--sheet", metavar="FILE", help="also draw 24 held-out emoji into this PNG")
     add_force(p)
 
-
+# %% ../../nbs/command/cli.ipynb #c042a
 def add_data(p):
     """Options of t2i data."""
     p.add_argument("--out", required=True, metavar="FILE", help="the file to write")

@@ -74,8 +74,8 @@ def check_prompt(prompt: str):
     """ValueError for an empty prompt, and for bytes that are no text in UTF-8."""
     if not prompt.strip():
         raise ValueError(
-            "the prompt is empty; say what to draw, for example: t2i draw 'a red star on a white"
-            " background'"
+            "the prompt is empty; say what to draw, for example: t2i draw 'a red star on a"
+            " white background'"
         )
     if not prompt.isascii() and "\udc80" <= max(prompt) and not _is_utf8(prompt):
         raise ValueError(f"the prompt {prompt!a} holds bytes that are not UTF-8; type it anew")
@@ -214,8 +214,9 @@ def check_sheet(making: Making, size: int, count: int):
     pixels = count * (size * making.scale) ** 2
     if pixels > MOST_PIXELS:
         raise ValueError(
-            f"{count} picture{'s' * (count > 1)} of {size * making.scale} pixels in one file are"
-            f" {pixels / 1e6:.0f} million pixels; ask for a smaller --scale, or leave --grid out"
+            f"{count} picture{'s' * (count > 1)} of {size * making.scale} pixels in one file"
+            f" are {pixels / 1e6:.0f} million pixels; ask for a smaller --scale, or leave"
+            " --grid out"
         )
 
 # %% ../../nbs/command/draw.ipynb #d001
@@ -227,8 +228,8 @@ def save_pictures(
     columns: int | None,
     force: bool,
 ) -> list[Path]:
-    """Write pictures (K, 3, S, S), enlarged, with all that decided about them in the PNG's text.
-    Returns the files.
+    """Write pictures (K, 3, S, S), enlarged, with all that decided about them in the PNG's
+    text. Returns the files.
 
     kept: the prompt and the number of each; columns: all in one file with captions, so many in
     a row; None: a file each.
@@ -309,8 +310,8 @@ def recorded(file: str) -> tuple[Making, list[tuple[str, int]], int | None]:
         check_recorded(making, kept, columns)
     except (KeyError, TypeError, ValueError, RecursionError) as e:
         raise ValueError(
-            f"{file} does not say how it was made ({str(e)[:80]}); --again draws what t2i draw of"
-            f" version {__version__} or later wrote"
+            f"{file} does not say how it was made ({str(e)[:80]}); --again draws what t2i draw"
+            f" of version {__version__} or later wrote"
         ) from None
     return making, kept, columns
 
@@ -395,7 +396,8 @@ def again_command(args) -> int:
     model = load_system(name, pick_device(args.device))
     check_sheet(making, model.image_size, len(kept) if columns else 1)
     draw = way_of(model, making, name)
-    drawn = {prompt: draw(prompt) for prompt in dict.fromkeys(prompt for prompt, _ in kept)}
+    prompts = dict(kept)
+    drawn = {prompt: draw(prompt) for prompt in prompts}
     return finish(drawn, kept, making, columns, args)
 
 

@@ -110,7 +110,7 @@ def why_not(path: Path, folder: bool) -> str:
         return f"no permission in {place}; choose another place"
     return ""
 
-
+# %% ../../nbs/command/parser.ipynb #c007a
 def check_new(paths: list[Path], force: bool) -> list[Path]:
     """The paths, if a file may be written to each without losing another.
 
@@ -151,7 +151,7 @@ class Steady:
     def __getattr__(self, name):
         return getattr(self.stream, name)
 
-
+# %% ../../nbs/command/parser.ipynb #p002a
 @contextmanager
 def steady_streams():
     """Inside, stdout and stderr are there and `Steady`.
@@ -175,7 +175,8 @@ def steady_streams():
 # %% ../../nbs/command/parser.ipynb #c011
 def add_force(p):
     """The option of everything that writes files."""
-    p.add_argument("--force", action="store_true", help="overwrite files that are there already")
+    about = "overwrite files that are there already"
+    p.add_argument("--force", action="store_true", help=about)
 
 
 def add_drawing(p, guidance: dict):
