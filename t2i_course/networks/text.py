@@ -136,10 +136,20 @@ def pieces(self: Tokenizer, caption: str) -> list[str]:
 # %% ../../nbs/networks/text.ipynb #c004d
 @patch(cls_method=True)
 def from_str(cls: Tokenizer, text: str) -> Tokenizer:
-    """Rebuild from what `to_str` gave."""
+    """Rebuild from what `to_str` gave. ValueError where the text is damaged."""
     from tokenizers import Tokenizer as BPE
 
-    return cls(BPE.from_str(text))
+    try:
+        bpe = BPE.from_str(text)
+        bpe.no_padding()  # else a number in the text says how much memory a prompt takes
+        bpe.no_truncation()
+        bpe.encode("a red fox")
+    except BaseException as e:  # the library answers some damage with a panic, no Exception
+        if isinstance(e, KeyboardInterrupt | SystemExit):
+            raise
+        reason = " ".join(str(e).split())[:120]
+        raise ValueError(f"the text is no tokenizer ({reason}); restore it") from None
+    return cls(bpe)
 
 
 @patch
