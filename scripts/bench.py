@@ -435,7 +435,7 @@ def bench_sd(rounds):
     say("Tiny random Stable Diffusion, 30 guided steps, float32, 1 thread")
     with tempfile.TemporaryDirectory() as folder:
         ours, pipe = tiny_stable_diffusion(folder)
-    z_T = ours.noise(1, torch.Generator().manual_seed(0))
+    z_T = ours.noise([torch.Generator().manual_seed(0)])
     runs = {
         "ours": lambda: ours(PROMPT, num_steps=30, seed=0).images / 2 + 0.5,
         "diffusers": (
@@ -443,7 +443,7 @@ def bench_sd(rounds):
                 PROMPT,
                 latents=z_T.clone(),
                 num_inference_steps=30,
-                guidance_scale=ours.guidance,
+                guidance_scale=ours.options.guidance,
                 output_type="pt",
             ).images
         ),
@@ -464,7 +464,7 @@ def bench_sd(rounds):
     if not torch.cuda.is_available():
         return
     ours, pipe = ours.to("cuda"), pipe.to("cuda")
-    ours.unet.compile()
+    ours.diffusion.network.compile()
 
     def fast():
         with torch.autocast("cuda", torch.bfloat16):
@@ -474,7 +474,7 @@ def bench_sd(rounds):
         PROMPT,
         latents=z_T.clone().cuda(),
         num_inference_steps=30,
-        guidance_scale=ours.guidance,
+        guidance_scale=ours.options.guidance,
         output_type="pt",
     ).images.cpu()
     r = ratio(

@@ -79,7 +79,7 @@ class BertBlock(nn.Module):
         x = self.norm1(x + self.attend(x, mask[:, None, :]))
         return self.norm2(x + self.mlp(x))
 
-
+# %% ../../nbs/networks/language.ipynb #c010a
 class Bert(nn.Module):
     """BERT's encoder.
 
@@ -221,8 +221,9 @@ class Distillation(nn.Module):
     """Teaches a Reader from a Borrowed language model: a stage with `prepare` and `loss`, for
     `training.loop.train`.
 
-    teacher: gives the Borrowed model, and is asked for it once, by `prepare`; features: principal components of the teacher's states that are taught; reach: how far away
-    a neighbour to be named may be; weight: of that task in the loss.
+    teacher: gives the Borrowed model, and is asked for it once, by `prepare`; features:
+    principal components of the teacher's states that are taught; reach: how far away a
+    neighbour to be named may be; weight: of that task in the loss.
     """
 
     def __init__(
@@ -284,7 +285,8 @@ class Distillation(nn.Module):
             list(data.captions)
             + [w if ok else c for w, ok, c in zip(words, fits, data.captions)]
         )
-        axes, mean, found, lengths = None, None, [], []
+        axes = mean = None
+        found, lengths = [], []
         for i in tqdm(range(0, len(texts), 256), desc="the teacher reads", unit="batch"):
             states, n = self.targets(teacher, texts[i : i + 256])
             if axes is None:  # principal components, from the first texts of a random order

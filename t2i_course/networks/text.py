@@ -60,10 +60,20 @@ class Tokenizer:
 
     @classmethod
     def from_str(cls, text: str) -> "Tokenizer":
-        """Rebuild from what `to_str` gave."""
+        """Rebuild from what `to_str` gave. ValueError where the text is damaged."""
         from tokenizers import Tokenizer as BPE
 
-        return cls(BPE.from_str(text))
+        try:
+            bpe = BPE.from_str(text)
+            bpe.no_padding()  # else a number in the text says how much memory a prompt takes
+            bpe.no_truncation()
+            bpe.encode("a red fox")
+        except BaseException as e:  # the library answers some damage with a panic, no Exception
+            if isinstance(e, KeyboardInterrupt | SystemExit):
+                raise
+            reason = " ".join(str(e).split())[:120]
+            raise ValueError(f"the text is no tokenizer ({reason}); restore it") from None
+        return cls(bpe)
 
     def to_str(self) -> str:
         """The whole tokenizer as one JSON string."""
@@ -108,9 +118,8 @@ class Tokenizer:
 
     def decode(self, ids: Tensor) -> list[str]:
         """(B, L) ids back to captions, without start and padding."""
-        return [
-            self.bpe.decode([i for i in row if i > self.start]).strip() for row in ids.tolist()
-        ]
+        words = [row[row > self.start].tolist() for row in ids]
+        return [self.bpe.decode(row).strip() for row in words]
 
 # %% ../../nbs/networks/text.ipynb #c012
 class TextBlock(nn.Module):
@@ -140,7 +149,7 @@ class TextBlock(nn.Module):
         x = x + self.out(h.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
 
-
+# %% ../../nbs/networks/text.ipynb #c012a
 class TextEncoder(nn.Module):
     """Text tower: token ids to one state per word, a mask, and one vector for the whole
     caption.

@@ -43,7 +43,7 @@ SILENT = {  # change no number, or not here
 }
 OTHERS = {"image_size", "channel_mult", "attention_resolutions", "scale_skip_connection"}
 
-
+# %% ../../nbs/published/deepfloyd.ipynb #c007b
 def numbers(value: str | list[int]) -> list[int]:
     """Whole numbers from "1,2,3,4" or from a list."""
     return [int(x) for x in value.split(",")] if isinstance(value, str) else list(value)

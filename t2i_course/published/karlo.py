@@ -141,10 +141,10 @@ def load_decoder(
     extra = table_lines({"": ""}, {"clip_extra_context_tokens_proj": "extra"}, by_token)
     rest = {k: v for k, v in projection.items() if k not in needed}
     state = rename(rest, PROJECTION + extra)
-    state["unet.vector.weight"] = torch.cat([projection[f"{name}.weight"] for name in TWO], 1)
-    state["unet.vector.bias"] = sum(projection[f"{name}.bias"] for name in TWO)
+    state["network.vector.weight"] = torch.cat([projection[f"{name}.weight"] for name in TWO], 1)
+    state["network.vector.bias"] = sum(projection[f"{name}.bias"] for name in TWO)
     state |= {"mean": torch.zeros_like(decoder.mean), "std": torch.ones_like(decoder.std)}
-    state |= {f"unet.{k}": v for k, v in unet_names(decoder.unet, unet).items()}
+    state |= {f"network.{k}": v for k, v in unet_names(decoder.network, unet).items()}
     load_strictly(decoder, state, origin)
 
 # %% ../../nbs/published/karlo.ipynb #c017
@@ -155,7 +155,7 @@ def karlo_config() -> dict:
     upsampler = dict(
         size=256,
         unet=dict(channels=320, multipliers=(1, 2, 3, 4), depth=3),
-        kind="eps",
+        prediction_type="eps",
         sampler="ddpm",
         num_steps=7,
         last=True,
@@ -164,7 +164,7 @@ def karlo_config() -> dict:
         clip="openai/clip-vit-large-patch14",
         unit=False,
         base_size=64,
-        kind="eps",
+        prediction_type="eps",
         spacing="linspace",
         prior=dict(dim=2048, depth=20, heads=32),
         decoder=dict(
@@ -211,5 +211,5 @@ def load_karlo(
     load_decoder(
         system.decoder, weights("decoder"), weights("text_proj"), "decoder and text_proj"
     )
-    for name, net in (("super_res_first", upsampler.unet), ("super_res_last", upsampler.last)):
+    for name, net in (("super_res_first", upsampler.network), ("super_res_last", upsampler.last)):
         load_strictly(net, unet_names(net, weights(name)), name)
