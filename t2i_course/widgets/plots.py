@@ -418,26 +418,18 @@ def plot_field(
     if density is not None:
         gx, gy, log_p = _on_grid(getattr(density, "log_prob", density), extent, 121)
         p = np.exp(log_p - log_p.max())
-        ax.contourf(
-            gx,
-            gy,
-            p,
-            levels=[0.01, 0.05, 0.15, 0.35, 0.6, 0.85, 1.01],
-            cmap="Blues",
-            alpha=0.65,
-        )
+        levels = [0.01, 0.05, 0.15, 0.35, 0.6, 0.85, 1.01]
+        ax.contourf(gx, gy, p, levels=levels, cmap="Blues", alpha=0.65)
     if field is not None:
         gx, gy, v = _on_grid(field, extent, arrows)
         v = v / np.maximum(np.sqrt(np.linalg.norm(v, axis=-1, keepdims=True)), 1e-9)
         ax.quiver(gx, gy, v[..., 0], v[..., 1], color="#555", width=0.004, alpha=0.8)
-    for color, (name, s) in zip(
-        COLORS[1:] * 9, (samples if isinstance(samples, dict) else {"": samples}).items()
-    ):
+    clouds = samples if isinstance(samples, dict) else {"": samples}
+    for color, (name, s) in zip(COLORS[1:] * 9, clouds.items()):
         if s is None:
             continue
-        s = np.asarray(s.detach().cpu() if hasattr(s, "detach") else s, dtype=float).reshape(
-            len(s), -1
-        )
+        s = s.detach().cpu() if hasattr(s, "detach") else s
+        s = np.asarray(s, dtype=float).reshape(len(s), -1)
         label = lettering(name) if name else None
         ax.plot(s[:, 0], s[:, 1], ".", ms=2.2, alpha=0.6, color=color, label=label)
         if name:
