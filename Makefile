@@ -9,11 +9,12 @@ help:                           ## this list
 	@echo "make lab     set everything up and open the course in JupyterLab"
 	@echo "make test    set everything up and run every notebook and test (about 15 minutes on 2 cores)"
 	@echo "make docs    build the site into _docs and check it page by page"
+	@echo "make train-all  train every system by its cpu recipe (about 8 hours of one core); stop it at any time, and go on"
 	@echo "make bench   measure speed against the peers, in one run"
 	@echo "make export  after editing notebooks: write t2i_course/, README.md and the sidebar from them"
 	@echo "make clean   remove what was built (not the virtual environment)"
 	@echo
-	@echo "VENV=$(VENV)  PYTHON=python3  PORT=$(PORT)  TESTS=$(TESTS)  PIP_ARGS=  LABFLAGS=     are read by these commands"
+	@echo "VENV=$(VENV)  PYTHON=python3  PORT=$(PORT)  TESTS=$(TESTS)  SYSTEMS=  PIP_ARGS=  LABFLAGS=     are read by these commands"
 
 $(VENV)/.dev: $(SETUP_FILES)
 	@sh scripts/setup.sh $(VENV) dev
@@ -41,6 +42,9 @@ docs: $(VENV)/.dev
 	$(BIN)/python scripts/check_docs.py _docs
 	@echo "The site is in _docs. To read it: $(BIN)/python -m http.server -d _docs"
 
+train-all: $(VENV)/.dev
+	$(BIN)/python scripts/train_all.py $(SYSTEMS)
+
 bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench.py
 	$(BIN)/python scripts/check_lab.py
@@ -50,9 +54,10 @@ export: $(VENV)/.dev
 	$(BIN)/nbdev-clean
 	$(BIN)/python scripts/sidebar.py
 	$(BIN)/python scripts/readme.py
+	$(BIN)/python scripts/house.py --shrink
 
 clean:
 	rm -rf _docs _proc _smalldocs build dist t2i_course.egg-info
 
-.PHONY: help lab test docs bench export clean
+.PHONY: help lab test docs train-all bench export clean
 .DEFAULT_GOAL := help

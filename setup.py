@@ -11,7 +11,7 @@ parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 lib = cfg["lib_path"]
 suffix = "_requirements"
-DATA = ("*.safetensors", "*.json.xz", "*.json", "*.toml", "ATTRIBUTION.md")
+DATA = ("*.safetensors", "*.json.xz", "*.json", "*.toml", "*.js", "*.css", "ATTRIBUTION.md")
 
 
 class SdistWithSettings(sdist):
@@ -21,6 +21,8 @@ class SdistWithSettings(sdist):
         super().make_release_tree(base_dir, [*files, "settings.ini"])
 
 
+extras = {k.removesuffix(suffix): v.split() for k, v in cfg.items() if k.endswith(suffix)}
+index = f"{lib}={lib}._modidx:d"
 setup(
     version=cfg["version"],
     license=cfg["license"],
@@ -38,8 +40,8 @@ setup(
     package_data={lib: [f"**/{p}" for p in DATA]},
     include_package_data=False,
     install_requires=cfg["requirements"].split(),
-    extras_require={k.removesuffix(suffix): v.split() for k, v in cfg.items() if k.endswith(suffix)},
-    entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": [f"{lib}={lib}._modidx:d"]},
+    extras_require=extras,
+    entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": [index]},
     cmdclass={"sdist": SdistWithSettings},
     zip_safe=False,
 )

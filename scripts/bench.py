@@ -87,7 +87,7 @@ def unets():
     {name: callable (x, t) -> prediction}, models.
     """
     import torch
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     UNet2DModel = reference("diffusers").UNet2DModel
     from t2i_course.networks.unet import UNet
@@ -156,7 +156,7 @@ def bench_ddim(rounds):
     U-Net; and what each sampler costs by itself.
     """
     import torch
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     DDIMScheduler = reference("diffusers").DDIMScheduler
     from t2i_course.ddpm import ddim
@@ -212,7 +212,7 @@ def bench_transformer(rounds):
     """
     import torch
     from torch import nn
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     GPT2Config, GPT2LMHeadModel = (
         getattr(reference("transformers"), name) for name in ("GPT2Config", "GPT2LMHeadModel")
@@ -294,7 +294,7 @@ def bench_clip(rounds):
     from t2i_course.clip import CLIP, PUBLISHED, published_names
     from t2i_course.storage import load_strictly
     from t2i_course.data.emoji import records
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     say("CLIP ViT-B/32, float32, 1 thread")
     open_clip = reference("open_clip")
@@ -346,7 +346,7 @@ def tiny_stable_diffusion(folder):
     """
     import gzip, torch
     from t2i_course.ldm import LatentDiffusion
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     open_clip, transformers, diffusers = (
         reference("open_clip"),
@@ -435,7 +435,7 @@ def bench_sd(rounds):
     say("Tiny random Stable Diffusion, 30 guided steps, float32, 1 thread")
     with tempfile.TemporaryDirectory() as folder:
         ours, pipe = tiny_stable_diffusion(folder)
-    z_T = ours.noise(1, torch.Generator().manual_seed(0))
+    z_T = ours.noise([torch.Generator().manual_seed(0)])
     runs = {
         "ours": lambda: ours(PROMPT, num_steps=30, seed=0).images / 2 + 0.5,
         "diffusers": (
@@ -443,7 +443,7 @@ def bench_sd(rounds):
                 PROMPT,
                 latents=z_T.clone(),
                 num_inference_steps=30,
-                guidance_scale=ours.guidance,
+                guidance_scale=ours.options.guidance,
                 output_type="pt",
             ).images
         ),
@@ -464,7 +464,7 @@ def bench_sd(rounds):
     if not torch.cuda.is_available():
         return
     ours, pipe = ours.to("cuda"), pipe.to("cuda")
-    ours.unet.compile()
+    ours.diffusion.network.compile()
 
     def fast():
         with torch.autocast("cuda", torch.bfloat16):
@@ -474,7 +474,7 @@ def bench_sd(rounds):
         PROMPT,
         latents=z_T.clone().cuda(),
         num_inference_steps=30,
-        guidance_scale=ours.guidance,
+        guidance_scale=ours.options.guidance,
         output_type="pt",
     ).images.cpu()
     r = ratio(

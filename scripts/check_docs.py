@@ -86,7 +86,8 @@ def serve(folder: Path):
 
 # every canvas of the widget, as one string; one that nothing was drawn on says so
 PICTURE = """e => [...e.querySelectorAll('canvas')].map(c => {
-    const d = new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer);
+    const pixels = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+    const d = new Uint32Array(pixels.buffer);
     return d.every(v => v === 0) ? 'blank' : c.toDataURL();
 }).join('|')"""
 WIDGETS = "[class*='t2i-']:has(input[type=range]):has(canvas)"

@@ -35,15 +35,23 @@ CELLS = [
 # counts every animation frame and those whose canvas is missing or has nothing drawn on it;
 # times each answer from the slider's event
 PROBE = """widget => {
-    const slider = widget.querySelector('input[type=range]'), canvas = widget.querySelector('canvas');
+    const slider = widget.querySelector('input[type=range]');
     const probe = window.probe = { frames: 0, blank: 0, latency: [], since: null };
+    const answered = () => {
+        if (probe.since === null) return;
+        probe.latency.push(performance.now() - probe.since);
+        probe.since = null;
+    };
     slider.addEventListener('input', () => { probe.since = performance.now(); }, true);
-    new MutationObserver(() => { if (probe.since !== null) { probe.latency.push(performance.now() - probe.since); probe.since = null; } })
-        .observe(canvas, { attributes: true, attributeFilter: ['data-drawn'] });
+    new MutationObserver(answered).observe(
+        widget.querySelector('canvas'), { attributes: true, attributeFilter: ['data-drawn'] });
     const look = () => {
         const shown = document.querySelector('.t2i-scrub canvas');
-        const d = shown && new Uint32Array(shown.getContext('2d').getImageData(0, 0, shown.width, shown.height).data.buffer);
-        probe.frames++; if (!d || !d.length || d.every(v => v === 0)) probe.blank++;
+        const pen = shown && shown.getContext('2d');
+        const data = pen && pen.getImageData(0, 0, shown.width, shown.height).data;
+        const pixels = data && new Uint32Array(data.buffer);
+        probe.frames++;
+        if (!pixels || !pixels.length || pixels.every(v => v === 0)) probe.blank++;
         requestAnimationFrame(look);
     };
     look();
@@ -159,12 +167,31 @@ def run_all(page, log: Path, tries: int = 4):
     )
 
 
+RESTART = """async () => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    await panel.sessionContext.session.kernel.restart();
+}"""
+
+
+def after_restart(page, widget) -> str:
+    """What stands beside the slider when the kernel was restarted and it is moved."""
+    page.evaluate(RESTART)
+    widget.query_selector("input[type=range]").focus()
+    page.keyboard.press("End")
+    try:
+        said = "() => document.querySelector('.t2i-scrub output').textContent.includes('again')"
+        page.wait_for_function(said, timeout=40_000)
+    finally:
+        found = widget.query_selector("output").inner_text()
+    return found
+
+
 def drag(presses: int = 20) -> dict | None:
     """Press the right arrow `presses` times on the noising slider; None without a browser.
 
     Returns latency: milliseconds of each answer; frames, blank: animation frames looked at, and
     those without a picture; pictures: how many different pictures were seen; index: where the
-    slider's picture ended.
+    slider's picture ended; restarted: what the widget says once its kernel was restarted.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as tmp, chromium() as browser:
         if browser is None:
@@ -194,6 +221,7 @@ def drag(presses: int = 20) -> dict | None:
                 pictures.add(widget.evaluate(PICTURE))
             probe = page.evaluate("() => window.probe")
             index = int(widget.evaluate("e => e.querySelector('canvas').dataset.index"))
+            restarted = after_restart(page, widget)
             page.close()
     return dict(
         latency=probe["latency"],
@@ -201,6 +229,7 @@ def drag(presses: int = 20) -> dict | None:
         blank=probe["blank"],
         pictures=len(pictures),
         index=index,
+        restarted=restarted,
     )
 
 

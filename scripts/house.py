@@ -2,6 +2,7 @@
 
 usage: house.py [TREE]    prints the figures of a source tree (default: this one)
        house.py --faults [FILE ...]    prints what the house does not allow, line by line
+       house.py --alone [NOTEBOOK ...]    runs readings 1 to 3, then each cell alone (minutes)
        house.py --shrink    takes what has been mended off tests/not_yet.json
 """
 
@@ -9,6 +10,7 @@ import ast
 import io
 import json
 import re
+import subprocess
 import sys
 import tokenize
 from pathlib import Path
@@ -186,6 +188,8 @@ def figures(tree: Path) -> dict[str, object]:
         found = sum(len(re.findall(words, text)) for text in package)
         shown[f"places with {words!r} in the package"] = found
     shown["characters of the package's code"] = sum(map(size, package))
+    exercises = files(tree / "t2i_course" / "exercises", "*.py")
+    shown["of these in exercises"] = sum(size(p.read_text(encoding="utf-8")) for p in exercises)
     return shown
 
 
@@ -197,6 +201,11 @@ def main():
             for rule, places in rules.items():
                 if not arguments[1:] or name in arguments[1:]:
                     print("\n".join(f"{name}: {rule}: {place}" for place in places))
+    elif arguments[:1] == ["--alone"]:
+        readings = sorted((ROOT / "nbs" / "readings").glob("0[123]_*.ipynb"))
+        for path in arguments[1:] or readings:
+            print(path, flush=True)
+            subprocess.run([sys.executable, ROOT / "scripts" / "alone.py", path])
     elif arguments == ["--shrink"]:
         left = shrink(json.loads(NOT_YET.read_text()), all_faults(ROOT))
         NOT_YET.write_text(json.dumps(left, indent=1) + "\n")

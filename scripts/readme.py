@@ -43,9 +43,8 @@ def convert(nb: dict) -> tuple[str, dict[str, bytes]]:
             if name and png:
                 pictures[name[1]] = base64.b64decode("".join(png))
             if name and (png or (get_config().nbs_path / "images" / name[1]).exists()):
-                parts.append(
-                    f"![{re.sub(r'[-_]', ' ', name[1].rsplit('.', 1)[0])}](nbs/images/{name[1]})"
-                )
+                title = re.sub(r"[-_]", " ", name[1].rsplit(".", 1)[0])
+                parts.append(f"![{title}](nbs/images/{name[1]})")
             if (
                 re.search(r"^#\|\s*(hide|include: *false|echo: *false|readme:)", source, re.M)
                 or not source

@@ -11,7 +11,7 @@ from nbdev.config import get_config
 # in the order data flows; what is not named here follows by name
 ROOMS = {
     "Readings": ("readings", []),
-    "The house": ("", ["system", "storage"]),
+    "The house": ("", ["names", "system", "storage"]),
     "Data": ("data", ["captioned", "emoji", "shapes", "pictures", "degrade"]),
     "Networks": (
         "networks",

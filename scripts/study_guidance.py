@@ -31,15 +31,15 @@ SETTINGS = [
 @torch.no_grad()
 def draw(model: GLIDE, guide: str, scale: float, captions: list[str]) -> torch.Tensor:
     """The base's pictures (N, 3, 32, 32) in [-1, 1], without the upsampler: ten steps of DDIM,
-    noise from seed 7, fifty captions at a time.
+    noise from seeds 7, 8, ..., fifty captions at a time.
     """
-    options, found = (
-        {"guidance": scale} if guide != "CLIP" else {"guidance": 1.0, "clip_guidance": scale}
-    ), []
+    options, found = {"guidance": scale}, []
+    if guide == "CLIP":
+        options = {"guidance": 1.0, "clip_guidance": scale}
+    seeds = [7 + i for i in range(len(captions))]
     for k in range(0, len(captions), 50):
-        for step in model.steps(
-            captions[k : k + 50], seed=7 + k, num_steps=10, sampler="ddim", **options
-        ):
+        some, dice = captions[k : k + 50], seeds[k : k + 50]
+        for step in model.steps(some, seed=dice, num_steps=10, sampler="ddim", **options):
             if step.i == 9:
                 break
         found.append(step.x[..., ::2, ::2].clamp(-1, 1))
@@ -58,7 +58,7 @@ def main():
     model, eyes = GLIDE.from_pretrained("glide-small"), CLIP.from_pretrained("clip-small")
     truth = shapes(args.captions, 32, seed=11, split="test")
     captions, x_true = truth.captions, truth.images.float() / 127.5 - 1
-    vector, seen = model.text(**model.encode(captions))["vector"], eyes.image_features(x_true)
+    vector, seen = model.read(captions)["vector"], eyes.image_features(x_true)
 
     def measure(x):
         claims = [

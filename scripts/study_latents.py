@@ -233,10 +233,11 @@ def first_stage(minutes: float, out: Path) -> dict:
         )
     x, titles = held_out(8, 4, seed=7)
     many, _ = held_out(200, 200, seed=0)
-    copies = {
-        name: torch.cat([a.decode(a.encode(part)).clamp(-1, 1) for part in many.split(50)])
-        for name, a in (("KL", theirs), ("VQ", ours))
-    }
+    quality = {}
+    for name, a in (("KL", theirs), ("VQ", ours)):
+        copies = [a.decode(a.encode(part)).clamp(-1, 1) for part in many.split(50)]
+        halves = psnr(many, torch.cat(copies)).split(200)
+        quality[name] = [round(float(p.mean()), 2) for p in halves]
     ids = torch.cat([book(ours.encode(part))[1] for part in many.split(50)])
     sheet = write_sheet(
         out / "first_stage.png",
@@ -252,10 +253,7 @@ def first_stage(minutes: float, out: Path) -> dict:
         "usage": usage(ids, book.size),
         "titles": titles,
         "sheets": sheet,
-        "psnr_200_emoji_200_shapes": {
-            name: [round(float(p.mean()), 2) for p in psnr(many, y).split(200)]
-            for name, y in copies.items()
-        },
+        "psnr_200_emoji_200_shapes": quality,
     }
 
 
@@ -265,7 +263,13 @@ def figure6(minutes: float, out: Path) -> dict:
     """
     lesson, names = one_object(8_000, 32, seed=1)
     words = [*COLOURS, *SHAPES, *BACKGROUNDS]
-    one_hot = lambda names: torch.tensor([[float(w in name) for w in words] for name in names])
+
+    def one_hot(names):
+        told = torch.zeros(len(names), len(words))
+        for row, name in zip(told, names):
+            row[[i for i, w in enumerate(words) if w in name]] = 1
+        return told
+
     claims = [(c, s, b) for s in SHAPES for b in BACKGROUNDS for c in COLOURS]
     data = SimpleNamespace(
         images=to_uint8(lesson), captions=[""] * len(lesson), weights=torch.ones(len(lesson))

@@ -17,11 +17,11 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .storage import load_pretrained, load_strictly, save_pretrained
+from .storage import load_strictly
 from .published.clip import PUBLISHED, published_names
 from .data.emoji import archive
 from .data.pictures import check_range
-from .published.files import fetch, read_published
+from .published.files import file_of, published_state
 from t2i_course.data.shapes import (
     BACKGROUNDS,
     COLOURS,
@@ -35,6 +35,7 @@ from t2i_course.data.shapes import (
     write_caption,
 )
 from .networks.text import Tokenizer
+from .system import Saved
 from .networks.transformer import Block, Transformer, attention
 
 # %% ../nbs/readings/04_clip.ipynb #c023
@@ -401,9 +402,9 @@ def augment(
         * size[:, None, None]
     )
     if mirror is not None:
-        rotate[
-            torch.tensor(mirror, device=device) & (torch.rand(n, device=device) < 0.5), :, 0
-        ] *= -1
+        turned = torch.tensor(mirror, device=device) & (torch.rand(n, device=device) < 0.5)
+        sign = torch.where(turned, -1.0, 1.0)
+        rotate = rotate * torch.stack([sign, torch.ones_like(sign)], -1)[:, None]
     grid = F.affine_grid(
         torch.cat([rotate, spread(shift, 2)[..., None]], 2),
         list(images.shape),
@@ -438,7 +439,7 @@ def retell(caption: str, dice: random.Random, p: float) -> str:
     return name if dice.random() < p else f"{name}, {style}"
 
 # %% ../nbs/readings/04_clip.ipynb #c076
-class CLIP(nn.Module):
+class CLIP(Saved):
     """Two towers that put pictures and captions into one space, where a picture lies near its
     own caption (Radford 2021).
 
@@ -466,30 +467,10 @@ class CLIP(nn.Module):
         hard: bool = True,
     ):
         super().__init__()
-        self.config = dict(
-            tokenizer=tokenizer,
-            start=start,
-            end=end,
-            length=length,
-            image_size=image_size,
-            embed=embed,
-            vision=vision,
-            text=text,
-            activation=activation,
-            mean=list(mean),
-            std=list(std),
-            p_retell=p_retell,
-            hard=hard,
-        )
         self.tokenizer = Tokenizer.from_str(tokenizer) if tokenizer else None
-        self.start, self.end, self.length, self.image_size, self.p_retell, self.hard = (
-            start,
-            end,
-            length,
-            image_size,
-            p_retell,
-            hard,
-        )
+        self.start, self.end, self.length = start, end, length
+        self.image_size = image_size
+        self.p_retell, self.hard = p_retell, hard
         self.image = VisionTransformer(image_size, embed=embed, activation=activation, **vision)
         self.text = TextTransformer(end + 1, length, embed=embed, activation=activation, **text)
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
@@ -518,11 +499,6 @@ class CLIP(nn.Module):
         )
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.logit_scale.device
-
-    @property
     def scale(self) -> Tensor:
         """What similarities are multiplied with before the softmax: the learned inverse
         temperature, at most 100.
@@ -538,22 +514,11 @@ class CLIP(nn.Module):
             raise ValueError(
                 "this CLIP was made without a tokenizer; give it token ids: model.text(ids)"
             )
-        if isinstance(captions, str):
-            raise ValueError(
-                "encode takes a list of captions; put the caption in a list: [caption]"
-            )
-        rows = [
-            [self.start, *e.ids, self.end]
-            for e in self.tokenizer.bpe.encode_batch(list(captions), add_special_tokens=False)
-        ]
+        rows = self.tokenizer.words(captions, self.length - 2)
         if not rows:
             raise ValueError("no caption given; there must be at least one")
+        rows = [[self.start, *row, self.end] for row in rows]
         longest = max(map(len, rows))
-        if longest > self.length:
-            raise ValueError(
-                f"a caption has {longest - 2} tokens and the model reads {self.length - 2};"
-                f" shorten it: {captions[[len(r) for r in rows].index(longest)][:60]!r}..."
-            )
         return torch.tensor([r + [0] * (longest - len(r)) for r in rows], device=self.device)
 
     def image_features(self, images: Tensor) -> Tensor:
@@ -675,29 +640,13 @@ class CLIP(nn.Module):
             raise ValueError(
                 f"unknown checkpoint {repo!r}; choose one of {', '.join(PUBLISHED)}"
             )
-        bpe = fetch(repo, "tokenizer.json", revision).read_text(encoding="utf8")
-        try:
-            weights = fetch(repo, "model.safetensors", revision)
-        except ValueError:
-            weights = fetch(repo, "pytorch_model.bin", revision)
+        bpe = file_of(repo, "tokenizer.json", revision).read_text(encoding="utf8")
+        weights = published_state(repo, revision=revision)
         return load_strictly(
             cls(**PUBLISHED[repo] | {"tokenizer": bpe}),
-            published_names(read_published(weights)),
+            published_names(weights),
             repo,
         ).eval()
-
-    @classmethod
-    def from_pretrained(
-        cls, name_or_folder: str | Path, device: str | torch.device = "cpu"
-    ) -> "CLIP":
-        """The shipped model ("clip-small"), or a folder written by `save_pretrained`."""
-        return load_pretrained(cls, name_or_folder).to(device).eval()
-
-    def save_pretrained(
-        self, folder: str | Path, card: dict | None = None, dtype: torch.dtype = torch.float16
-    ):
-        """Write config.json, model.safetensors and, where given, card.json into a folder."""
-        save_pretrained(self, folder, card, dtype)
 
 # %% ../nbs/readings/04_clip.ipynb #c086
 @torch.no_grad()

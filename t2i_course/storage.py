@@ -7,14 +7,19 @@ Docs: https://t2i-course.github.io/t2i_course/storage.html.md"""
 # %% ../nbs/storage.ipynb #c002
 from __future__ import annotations
 
-import glob, json, os, re, shutil, threading, time
-from contextlib import suppress
+import errno, glob, hashlib, json, math, os, re, shutil, stat, tempfile, threading, time, zlib
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['WEIGHTS', 'is_alive', 'sweep', 'write_atomically', 'save_tensors', 'load_tensors', 'exchange', 'write_folder',
-           'keep_others', 'load_strictly', 'shipped', 'is_path', 'find_pretrained', 'read_json', 'load_pretrained',
-           'with_new_names', 'save_pretrained', 'write_json']
+__all__ = ['WEIGHTS', 'DTYPES', 'LARGEST', 'LARGEST_PICTURE', 'is_alive', 'start_of', 'temporary_for', 'sweep',
+           'write_atomically', 'replace_file', 'link_to', 'like', 'stream_at', 'pour', 'numbered', 'free_name',
+           'checksum', 'save_tensors', 'read_header', 'not_whole', 'load_tensors', 'signed', 'exchange', 'write_folder',
+           'keep_others', 'keep_modes', 'load_strictly', 'check_fit', 'check_finite', 'shipped', 'is_path',
+           'find_pretrained', 'read_json', 'digest_of', 'check_digest', 'read_config', 'check_value', 'on_meta',
+           'check_pretrained', 'blamed', 'load_pretrained', 'with_new_names', 'save_pretrained', 'write_json']
 
 # %% ../nbs/storage.ipynb #w001
 def is_alive(pid: str) -> bool:
@@ -28,11 +33,24 @@ def is_alive(pid: str) -> bool:
     return True
 
 
+def start_of(path: Path) -> str:
+    """How the names of temporary files for `path` begin. A name near the limit of 255 bytes is
+    replaced by its digest.
+    """
+    name = os.fsencode(path.name)
+    return f".{path.name}." if len(name) < 200 else f".{hashlib.sha256(name).hexdigest()[:32]}."
+
+
+def temporary_for(path: Path) -> Path:
+    """A name beside `path` that no other process or thread writes to."""
+    return path.with_name(f"{start_of(path)}{os.getpid()}.{threading.get_ident()}.part")
+
+
 def sweep(path: Path):
     """Remove what processes that died while they wrote `path` left beside it."""
     if os.name != "posix":
         return  # there os.kill would end the process that is asked for
-    start = f".{path.name}."
+    start = start_of(path)
     for left in path.parent.glob(f"{glob.escape(start)}*.part"):
         with suppress(OSError):
             if is_alive(left.name.removeprefix(start).split(".")[0]):
@@ -48,65 +66,238 @@ WEIGHTS = (
 )
 
 
-def write_atomically(path: str | Path, write) -> Path:
-    """Call write(temporary_path), then rename it to path in one step.
+def write_atomically(path: str | Path, write, force: bool = True) -> Path:
+    """Call write(temporary_path), then rename it to path in one step. Returns the path.
 
-    Raises ValueError when the folder cannot be written.
+    What a link points to is written, a pipe or a device is written into. A file that was there
+    keeps its owner and mode; a new one gets the mode that the user's umask gives. Without
+    `force` it is not touched, and the new one gets a free name beside it. Raises ValueError
+    where the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        while not stream_at(path):
+            if replace_file(Path(os.path.realpath(path)), write, force):
+                return path
+            path = free_name(path)
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder) / "content")
+            pour((Path(folder) / "content").read_bytes(), path)
+    except OSError as e:
+        what = "nobody reads from it" if e.errno == errno.ENXIO else e.strerror or e
+        raise ValueError(
+            f"cannot write {path}: {what}; choose another folder or free some space"
+        ) from None
+    return path
+
+# %% ../nbs/storage.ipynb #c003a
+def replace_file(path: Path, write, force: bool) -> bool:
+    """Write `path`, which is no link, anew in one step; False where a file is there and `force`
+    is not.
+    """
+    temporary = temporary_for(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)  # as the umask says
         write(temporary)
         with open(temporary, "rb+") as f:
             os.fsync(f.fileno())
-        temporary.chmod(0o644)  # safetensors would leave it readable to its owner alone
+        temporary.chmod(mode)  # `write` may have put another file in its place
+        if not force:
+            return link_to(temporary, path)
+        if path.is_file():
+            like(path, temporary)
         os.replace(temporary, path)
-    except OSError as e:
-        raise ValueError(
-            f"cannot write {path}: {e.strerror or e}; choose another folder or free some space"
-        ) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return path
+    return True
+
+
+def link_to(old: Path, new: Path) -> bool:
+    """Give a file a second name in one step; False where that name is taken."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links
+        old.rename(new)
+    return True
+
+# %% ../nbs/storage.ipynb #c003b
+def like(old: Path, new: Path):
+    """Give `new` the owner, where that may be, and the mode of `old`."""
+    was = old.stat()
+    if hasattr(os, "chown"):
+        with suppress(OSError):
+            os.chown(new, was.st_uid, was.st_gid)
+    new.chmod(stat.S_IMODE(was.st_mode))
+
+
+def stream_at(path: Path) -> bool:
+    """Does the path name a pipe or a character device, such as /dev/null?"""
+    if not path.exists():
+        return False
+    mode = path.stat().st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def pour(content: bytes, path: Path):
+    """Write bytes into a pipe or a device; OSError (ENXIO) where nobody reads from the pipe."""
+    place = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(place, "wb") as f:
+        os.set_blocking(place, True)
+        f.write(content)
+
+# %% ../nbs/storage.ipynb #s030
+def numbered(path: Path, n: int) -> list[Path]:
+    """The files that n pictures go to: `path` for one; name-0.png, name-1.png ... for more."""
+    return [path] if n == 1 else [path.with_name(f"{path.stem}-{i}.png") for i in range(n)]
+
+
+def free_name(path: Path, n: int = 1) -> Path:
+    """The path, or name-2.png, name-3.png ..., whichever is first not to lie there already (for
+    n pictures, see `numbered`).
+    """
+    at, name = 1, path
+    while any(os.path.lexists(p) for p in numbered(name, n)):
+        at += 1
+        name = path.with_name(f"{path.stem}-{at}{path.suffix}")
+    return name
+
+# %% ../nbs/storage.ipynb #s005
+DTYPES = dict(F64="float64", F32="float32", F16="float16", BF16="bfloat16", BOOL="bool")
+DTYPES |= dict(I64="int64", I32="int32", I16="int16", I8="int8", U8="uint8")
+
+
+def checksum(tensors: dict[str, Tensor], words: str) -> int:
+    """A CRC-32 of a text and of names, types, shapes and bytes of tensors on the CPU."""
+    import torch
+
+    found = zlib.crc32(words.encode("utf8", "surrogatepass"))
+    for name, t in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {t.dtype} {tuple(t.shape)}".encode(), found)
+        found = zlib.crc32(t.reshape(-1).view(torch.uint8).numpy(), found)
+    return found
 
 
 def save_tensors(
     path: str | Path, tensors: dict[str, Tensor], metadata: dict | None = None
 ) -> Path:
-    """Write named tensors and JSON metadata to one safetensors file, whole or not at all."""
+    """Write named tensors and JSON metadata to one safetensors file, whole or not at all, with
+    a checksum. The same content gives the same bytes.
+    """
     from safetensors.torch import save
 
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    content = save(tensors, {"t2i": json.dumps(metadata or {})})
-    # and not save_file, which writes to a name of its own that a kill would leave behind
+    words = json.dumps(metadata or {})
+    # one entry, since the library writes several in any order; and not save_file, which writes
+    # to a name of its own that a kill would leave behind
+    content = save(tensors, {"t2i": f"{checksum(tensors, words):08x} {words}"})
     return write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
+# %% ../nbs/storage.ipynb #s006
+def read_header(path: str | Path) -> tuple[dict[str, tuple], dict]:
+    """What a safetensors file says it holds, its data unread: {name: (dtype, shape, first byte,
+    end)}, bytes counted from the start of the file, and the metadata.
 
-def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Read what `save_tensors` wrote: (tensors, metadata).
-
-    Raises ValueError naming the file and what is wrong with it.
+    ValueError that names the file where it is missing, cut short or no such file.
     """
-    from safetensors import safe_open
-
     path = Path(path)
     if not path.is_file():
         raise ValueError(
             f"no weights at {path}; check the name or train and save the model first"
         )
     try:
-        with safe_open(path, "pt") as f:
-            return {k: f.get_tensor(k) for k in f.keys()}, json.loads(
-                (f.metadata() or {}).get("t2i", "{}")
-            )
-    except Exception as e:
-        raise ValueError(
-            f"{path} is not a whole safetensors file ({str(e).splitlines()[0]}); delete it and"
-            " make it again"
-        ) from None
+        with open(path, "rb") as f:
+            return _entries(f, path.stat().st_size)
+    except (OSError, ValueError, RecursionError, MemoryError) as e:
+        raise not_whole(path, e) from None
+
+
+def not_whole(path: Path, why) -> ValueError:
+    """The error for a file that is cut short, damaged or of another kind."""
+    reason = (str(why) or type(why).__name__).splitlines()[0]
+    return ValueError(
+        f"{path} is not a whole safetensors file ({reason}); delete it and make it again"
+    )
+
+# %% ../nbs/storage.ipynb #s006a
+def _entries(f, size: int) -> tuple[dict[str, tuple], dict]:
+    """The header of an open file of `size` bytes, checked; see `read_header`."""
+    length = int.from_bytes(f.read(8), "little")
+    if size < 10 or length > min(size - 8, 100_000_000):
+        raise ValueError(f"its header would be {length} bytes long, the file is {size}")
+    header = json.loads(f.read(length).decode("utf8"))
+    metadata, found, at = header.pop("__metadata__", {}), {}, 8 + length
+    if not isinstance(metadata, dict):
+        raise ValueError("its metadata are no names and values")
+    by_place = sorted(header.items(), key=_first_byte)
+    for name, entry in by_place:
+        kind, shape = entry["dtype"], tuple(entry["shape"])
+        if kind not in DTYPES or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"{name} has the type {kind} and the shape {shape}")
+        begin, end = (8 + length + n for n in entry["data_offsets"])
+        bits = {"8": 8, "6": 16, "2": 32, "4": 64, "L": 8}[kind[-1]]
+        if begin != at or end - begin != math.prod(shape) * bits // 8:
+            raise ValueError(f"the place of {name} does not fit its shape")
+        found[name], at = (DTYPES[kind], shape, begin, end), end
+    if at != size:
+        raise ValueError(f"it should be {at} bytes long and is {size}")
+    return found, metadata
+
+
+def _first_byte(item) -> tuple:
+    """The place of one entry of a header, to sort by; ValueError for what is no entry."""
+    name, entry = item
+    fields = entry if isinstance(entry, dict) else {}
+    place, shape = fields.get("data_offsets"), fields.get("shape")
+    whole = isinstance(place, list) and len(place) == 2 and all(type(n) is int for n in place)
+    if not whole or not isinstance(shape, list) or not isinstance(fields.get("dtype"), str):
+        raise ValueError(f"{name} is not described by a type, a shape and a place")
+    return tuple(place)
+
+# %% ../nbs/storage.ipynb #s007
+def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """Read what `save_tensors` wrote, or any safetensors file: (tensors on the CPU, metadata).
+
+    Raises ValueError naming the file and what is wrong with it.
+    """
+    path = Path(path)
+    entries, metadata = read_header(path)
+    try:
+        with open(path, "rb") as f:
+            tensors = {name: _read_tensor(f, *entry) for name, entry in entries.items()}
+        promised, words = signed(metadata)
+        if promised not in ("", f"{checksum(tensors, words):08x}"):
+            raise ValueError("its checksum is wrong")
+        return tensors, json.loads(words)
+    except (OSError, ValueError, RuntimeError, RecursionError) as e:
+        raise not_whole(path, e) from None
+
+
+def signed(metadata: dict) -> tuple[str, str]:
+    """(checksum, JSON) of a file's metadata; the checksum is empty for files that were not
+    written by `save_tensors`, or before it wrote one.
+    """
+    words = str(metadata.get("t2i", "{}"))
+    if any(re.match("[0-9a-f]{8} ", str(v)) for k, v in metadata.items() if k != "t2i"):
+        raise ValueError("its metadata are damaged")
+    promised, _, rest = words.partition(" ")
+    return ("", words) if words.startswith("{") else (promised, rest)
+
+
+def _read_tensor(f, dtype: str, shape: tuple, begin: int, end: int) -> Tensor:
+    """One tensor of an open safetensors file."""
+    import torch
+
+    tensor = torch.empty(shape, dtype=getattr(torch, dtype), device="cpu")
+    f.seek(begin)
+    if f.readinto(tensor.reshape(-1).view(torch.uint8).numpy()) != end - begin:
+        raise ValueError("it was cut short while it was read")
+    return tensor
 
 # %% ../nbs/storage.ipynb #w003
 def exchange(a: Path, b: Path) -> bool:
@@ -120,7 +311,7 @@ def exchange(a: Path, b: Path) -> bool:
     here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return swap(here, os.fsencode(a), here, os.fsencode(b), both) == 0
 
-
+# %% ../nbs/storage.ipynb #w003a
 def write_folder(folder: str | Path, write) -> Path:
     """Call write(temporary folder), then put that folder into the place of `folder`; what lies
     there under names that write() does not use stays.
@@ -128,7 +319,7 @@ def write_folder(folder: str | Path, write) -> Path:
     Raises ValueError when the folder cannot be written.
     """
     folder = Path(folder).resolve()
-    new = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}.part")
+    new = temporary_for(folder)
     old = folder.with_name(f".{folder.name}.old")
     try:
         new.mkdir(parents=True)
@@ -138,6 +329,7 @@ def write_folder(folder: str | Path, write) -> Path:
         write(new)
         if folder.exists():
             keep_others(folder, new)
+            keep_modes(folder, new)
         if folder.exists() and not exchange(new, folder):
             folder.rename(old)
         if not folder.exists():
@@ -158,29 +350,45 @@ def keep_others(folder: Path, new: Path):
             copy = shutil.copytree if path.is_dir() else shutil.copy2
             copy(path, new / path.name)
 
+# %% ../nbs/storage.ipynb #w003b
+def keep_modes(folder: Path, new: Path):
+    """Give `new` and its files the owners and modes of those of `folder`."""
+    like(folder, new)
+    for path in folder.iterdir():
+        if path.is_file() and (new / path.name).is_file():
+            like(path, new / path.name)
+
 # %% ../nbs/storage.ipynb #c010
 def load_strictly(
     module: torch.nn.Module, state: dict[str, Tensor], origin: str = "the file"
 ) -> torch.nn.Module:
-    """Copy a state dict into a module, refusing missing, extra or misshapen entries by name
-    (ValueError). Returns the module.
+    """Copy a state dict into a module, refusing missing, extra or misshapen entries and NaN by
+    name (ValueError). Returns the module.
     """
     own = module.state_dict()
-    problems = [f"missing {k}" for k in own if k not in state] + [
-        f"extra {k}" for k in state if k not in own
-    ]
-    problems += [
-        f"{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}"
-        for k in own
-        if k in state and state[k].shape != own[k].shape
-    ]
-    if problems:
-        raise ValueError(
-            f"{origin} does not fit {type(module).__name__}: {'; '.join(problems[:4])}"
-            + (f" and {len(problems) - 4} more" if len(problems) > 4 else "")
-        )
+    check_fit(own, {k: v.shape for k, v in state.items()}, origin, type(module).__name__)
+    check_finite(state, origin)
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
     return module
+
+
+def check_fit(own: dict[str, Tensor], found: dict[str, tuple], origin: str, kind: str):
+    """ValueError where names and shapes that were found are not those of a state dict."""
+    problems = [f"missing {k}" for k in own if k not in found]
+    problems += [f"extra {k}" for k in found if k not in own]
+    for k in own:
+        if k in found and tuple(found[k]) != tuple(own[k].shape):
+            problems.append(f"{k} is {tuple(found[k])}, not {tuple(own[k].shape)}")
+    if problems:
+        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise ValueError(f"{origin} does not fit {kind}: {'; '.join(problems[:4])}{more}")
+
+
+def check_finite(state: dict[str, Tensor], origin: str, advice: str = "take an earlier one"):
+    """ValueError where a weight is NaN or infinite, with its name."""
+    for name, v in state.items():
+        if v.is_floating_point() and v.numel() and not all(e.isfinite() for e in v.aminmax()):
+            raise ValueError(f"{origin} holds NaN or infinity in {name}; {advice}")
 
 # %% ../nbs/storage.ipynb #c013
 def shipped() -> list[str]:
@@ -218,23 +426,178 @@ def read_json(path: Path) -> dict:
     """Read a JSON file. Raises ValueError naming the file."""
     try:
         return json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise ValueError(
             f"{path} cannot be read as JSON ({e}); restore it from where the model came from"
         ) from None
 
+# %% ../nbs/storage.ipynb #s021
+@lru_cache(64)
+def _digest(path: str, changed: int, size: int) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
-def load_pretrained(cls: type, name_or_folder: str | Path) -> torch.nn.Module:
-    """Rebuild a system of class `cls` from a folder or a shipped name, strictly, in float32."""
-    folder = find_pretrained(name_or_folder)
-    config = read_json(folder / "config.json")
-    if config.pop("system", cls.__name__) != cls.__name__:
+
+def digest_of(folder: str | Path) -> str:
+    """The sha256 of a model's weights, as its card keeps it; computed anew when the file has
+    changed. ValueError where there is none.
+    """
+    path = Path(folder) / "model.safetensors"
+    try:
+        about = path.stat()
+        return _digest(str(path.resolve()), about.st_mtime_ns, about.st_size)
+    except OSError as e:
+        raise ValueError(f"no weights at {path} ({e.strerror}); check the name") from None
+
+
+def check_digest(folder: Path):
+    """ValueError where weights without a checksum of their own are not those that their card
+    was written for.
+    """
+    card, path = folder / "card.json", folder / "model.safetensors"
+    if signed(read_header(path)[1])[0] or not card.is_file():
+        return
+    about = read_json(card)
+    promised = about.get("sha256") if isinstance(about, dict) else ""
+    if promised not in (None, digest_of(folder)):
         raise ValueError(
-            f"{folder} holds another system than {cls.__name__}; see its config.json"
+            f"{path} is damaged: its sha256 is {digest_of(folder)[:12]} and card.json says"
+            f" {str(promised)[:12]}; restore it, or delete sha256 from the card if you changed"
+            " the weights yourself"
         )
-    system = cls(**config)
-    tensors, _ = load_tensors(folder / "model.safetensors")
-    return load_strictly(system, with_new_names(system, tensors), str(folder / "model.safetensors"))
+
+# %% ../nbs/storage.ipynb #s023
+LARGEST, LARGEST_PICTURE = 100_000, 4096
+
+
+def read_config(cls: type, folder: Path) -> dict:
+    """The arguments in a folder's config.json that rebuild a `cls`.
+
+    ValueError that names file and field for other systems, unknown or missing fields, and
+    numbers beyond what any system here has.
+    """
+    path = folder / "config.json"
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds no fields; restore it from where the model came from")
+    if config.pop("system", cls.__name__) != cls.__name__:
+        raise ValueError(f"{folder} holds another system than {cls.__name__}; see {path.name}")
+    fields = signature(cls).parameters
+    for name in config:
+        if name not in fields:
+            known = ", ".join(fields)
+            raise ValueError(f"{path}: {cls.__name__} has no field {name!r}; it has {known}")
+    for name, field in fields.items():
+        if field.default is field.empty and name not in config:
+            raise ValueError(f"{path}: the field {name!r} is missing")
+    check_value(config, str(path), "")
+    return config
+
+# %% ../nbs/storage.ipynb #s023a
+def check_value(value, path: str, field: str):
+    """ValueError for a number in a value of a config that is not finite or out of bounds."""
+    if field.count(".") > 20:
+        raise ValueError(f"{path}: {field[:40]}... is nested too deep")
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in pairs:
+            check_value(part, path, f"{field}.{key}" if field else str(key))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    name = field.rpartition(".")[2]
+    low, high = -LARGEST, LARGEST
+    if name in ("image_size", "base_size", "size"):
+        low, high = 1, LARGEST_PICTURE
+    if not low <= value <= high:  # also refuses NaN
+        raise ValueError(f"{path}: {field} is {value:.6g}, which is not in {low} .. {high}")
+
+# %% ../nbs/storage.ipynb #s024
+@contextmanager
+def on_meta(most: int):
+    """Inside, modules are built without memory, and building stops with a ValueError at more
+    than `most` parameters. Tensors of float64 are real: noise schedules look at their numbers.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    makers = {torch.arange, torch.linspace, torch.full, torch.ones, torch.zeros, torch.tensor}
+    here, count = threading.get_ident(), 0
+
+    class SchedulesAreReal(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            kwargs = dict(kwargs or {})
+            if func in makers and kwargs.get("dtype") is torch.float64:
+                kwargs.setdefault("device", "cpu")
+            return func(*args, **kwargs)
+
+    def counted(module, name, parameter):
+        nonlocal count
+        count += threading.get_ident() == here
+        if count > most:
+            raise ValueError(f"it makes more than {most} parameters")
+
+    hook = register_module_parameter_registration_hook(counted)
+    try:
+        with torch.device("meta"), SchedulesAreReal():
+            yield
+    finally:
+        hook.remove()
+
+# %% ../nbs/storage.ipynb #s024a
+def check_pretrained(cls: type, folder: Path) -> dict:
+    """The config of a trained `cls` in a folder, after a look at all that its files say:
+    ValueError names the file and the field or tensor that is wrong.
+    """
+    config, path = read_config(cls, folder), folder / "config.json"
+    weights = folder / "model.safetensors"
+    entries, _ = read_header(weights)
+    check_digest(folder)
+    try:
+        with on_meta(most=2 * len(entries) + 1000):
+            system = cls(**config)
+    except BaseException as e:
+        # the tokenizers library answers a damaged tokenizer with a PanicException, no Exception
+        if not isinstance(e, Exception) and type(e).__name__ != "PanicException":
+            raise
+        reason = " ".join(f"{type(e).__name__}: {e}".split())[:200]
+        where = f"its field {place}" if (place := blamed(e, config)) else "it"
+        raise ValueError(f"{path}: {where} makes no {cls.__name__} ({reason})") from None
+    shapes = with_new_names(system, {name: entry[1] for name, entry in entries.items()})
+    check_fit(system.state_dict(), shapes, f"{weights}, beside {path.name},", cls.__name__)
+    return config
+
+
+def blamed(error: BaseException, config: dict, inside: str = "") -> str:
+    """The field of a config, such as "unet", whose values the innermost constructor in the
+    error's traceback was called with; "" where none was.
+    """
+    found, step = "", error.__traceback__
+    parts = {f"{inside}{k}": v for k, v in config.items() if isinstance(v, dict) and v}
+    while step:
+        code, known = step.tb_frame.f_code, step.tb_frame.f_locals
+        for name, part in parts.items() if code.co_name == "__init__" else ():
+            if all(k in known and known[k] is v for k, v in part.items()):
+                found = name
+        step = step.tb_next
+    deeper = [blamed(error, part, f"{name}.") for name, part in parts.items()]
+    return max(deeper, default="", key=len) or found
+
+# %% ../nbs/storage.ipynb #s025
+def load_pretrained(cls: type, name_or_folder: str | Path) -> torch.nn.Module:
+    """Rebuild a system of class `cls` from a folder or a shipped name, strictly, in float32, on
+    the CPU. ValueError that names file and field where something is wrong.
+    """
+    import torch
+
+    folder = find_pretrained(name_or_folder)
+    weights, wished = folder / "model.safetensors", torch.get_default_device()
+    with torch.device("cpu"):
+        if wished.type == "meta":  # part of another system that `check_pretrained` looks at
+            return cls(**read_config(cls, folder))
+        system = cls(**check_pretrained(cls, folder))
+        tensors, _ = load_tensors(weights)
+        return load_strictly(system, with_new_names(system, tensors), str(weights))
 
 
 def with_new_names(system: torch.nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -250,7 +613,7 @@ def with_new_names(system: torch.nn.Module, state: dict[str, Tensor]) -> dict[st
 
     return {new_name(name): tensor for name, tensor in state.items()}
 
-
+# %% ../nbs/storage.ipynb #s025a
 def save_pretrained(
     system: torch.nn.Module,
     folder: str | Path,
@@ -266,6 +629,7 @@ def save_pretrained(
     state = {
         k: v.to(dtype) if v.is_floating_point() else v for k, v in system.state_dict().items()
     }
+    check_finite(state, "the model")
     save_tensors(folder / "model.safetensors", state)
     write_json(folder / "config.json", {"system": type(system).__name__, **system.config})
     if card is not None:

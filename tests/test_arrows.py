@@ -162,7 +162,8 @@ BLOCKED = f"""
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in {HEAVY!r}: raise ImportError(name + ' is not on the machine that trains')
+        if name.split('.')[0] in {HEAVY!r}:
+            raise ImportError(name + ' is not on the machine that trains')
 sys.meta_path.insert(0, Block())
 """
 

@@ -1,5 +1,6 @@
-"""The house's rules for code, in notebooks, tests and scripts; what breaks them still is counted
-in not_yet.json, and those numbers only fall.
+"""The house's rules for code, in notebooks, tests and scripts.
+
+What breaks them still is counted in not_yet.json, and those numbers only fall.
 """
 
 import json

@@ -19,3 +19,4 @@ def test_slider_answers_without_a_blank_frame():
     assert seen["index"] == 20 and len(seen["latency"]) == 20
     assert seen["pictures"] == 21, "some positions showed the picture of another"
     assert seen["frames"] > 20 and seen["blank"] == 0
+    assert "run this cell again" in seen["restarted"], "a widget whose kernel is gone is mute"

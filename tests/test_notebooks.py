@@ -1,15 +1,19 @@
 """Every notebook of nbs/ is a test: its own process, one torch thread, a hard time limit.
 
+Where ALONE says so, each cell also runs once more, alone, on the finished kernel.
+
 T2I_FLAGS="slow cuda" also runs the cells with these flags; T2I_NB_TIMEOUT is the limit in
 seconds.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
 
 import pytest
+from alone import FAILS_ALONE
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
 
@@ -19,6 +23,12 @@ RUN = (
     "import sys; from nbdev.test import nbdev_test; nbdev_test.__wrapped__(sys.argv[1],"
     " flags=sys.argv[2], n_workers=0)"
 )
+# readings whose cells run again one by one; how many of them still fail at that, and why
+ALONE = {
+    "01_diffusion": (9, "x, t, noise and T are bound anew by later cells: to be rewritten"),
+    "02_ddpm": (8, "x, t, noise and T are bound anew by later cells: to be rewritten"),
+    "03_guidance": (13, "x_t, t and cond are bound anew by later cells: to be rewritten"),
+}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +43,11 @@ def test_notebook(notebook):
         HF_HUB_OFFLINE="1",
     )
     limit = int(os.environ.get("T2I_NB_TIMEOUT", 600))
-    cmd = [sys.executable, "-c", RUN, str(notebook), os.environ.get("T2I_FLAGS", "")]
+    program = ["-c", RUN]
+    if notebook.stem in ALONE:
+        program = [str(cfg.config_path / "scripts" / "alone.py")]
+        limit *= 2
+    cmd = [sys.executable, *program, str(notebook), os.environ.get("T2I_FLAGS", "")]
     done = subprocess.run(
         cmd, cwd=cfg.config_path, env=env, capture_output=True, text=True, timeout=limit
     )
@@ -44,9 +58,31 @@ def test_notebook(notebook):
         and (missing := re.search(r"MissingReference: (.*)", said))
     ):
         pytest.skip(missing[1])
+    if notebook.stem in ALONE and done.returncode == FAILS_ALONE:
+        still, why = ALONE[notebook.stem]
+        found = int(re.search(r"(\d+) of \d+ cells fail alone", said)[1])
+        if found <= still:
+            pytest.xfail(f"{found} cells fail alone: {why}")
     assert done.returncode == 0, said[-6000:]
 
 
 def test_notebooks_are_found():
     names = {p.name for p in NOTEBOOKS}
     assert {"index.ipynb", "01_diffusion.ipynb", "02_ddpm.ipynb", "03_guidance.ipynb"} <= names
+
+
+def test_a_rebound_name_is_found(tmp_path):
+    sources = ["x, seen = 1, []", "assert x == 1", "seen.append(x)", "x = 2", "y = [x, seen]"]
+    cells = [{"cell_type": "code", "source": s, "metadata": {}, "outputs": []} for s in sources]
+    for number, cell in enumerate(cells):
+        cell |= {"id": f"c{number}", "execution_count": None}
+    book = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    book["metadata"]["kernelspec"] = {"name": "python3", "language": "python"}
+    path = tmp_path / "one.ipynb"
+    path.write_text(json.dumps(book))
+    (tmp_path / "pyproject.toml").write_text((cfg.config_path / "pyproject.toml").read_text())
+    cmd = [sys.executable, str(cfg.config_path / "scripts" / "alone.py"), str(path)]
+    done = subprocess.run(cmd, capture_output=True, text=True)
+    assert done.returncode == FAILS_ALONE, done.stderr
+    assert "cell 1, 'assert x == 1': AssertionError" in done.stdout
+    assert "1 of 5 cells fail alone" in done.stdout

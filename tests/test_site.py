@@ -83,9 +83,13 @@ def test_site(tmp_path):
 def test_checker_sees_faults(tmp_path):
     """A page with every fault the checker is for, so that its silence means something."""
     (tmp_path / "bad.html").write_text(
-        """<main><span class="math">x_t</span><img src="nothing.png"><a href="no/page.html">x</a><a href="#nowhere">y</a>
-        <div class="t2i-stuck"><input type="range" aria-label="t"><canvas width="4" height="4"></canvas></div><p class="cell-output">IntSlider(value=0)</p>
-        <link rel="stylesheet" href="http://127.0.0.1:9/other.css"><script>throw new Error("boom")</script></main>"""
+        """<main><span class="math">x_t</span><img src="nothing.png">
+        <a href="no/page.html">x</a><a href="#nowhere">y</a>
+        <div class="t2i-stuck"><input type="range" aria-label="t">
+        <canvas width="4" height="4"></canvas></div>
+        <p class="cell-output">IntSlider(value=0)</p>
+        <link rel="stylesheet" href="http://127.0.0.1:9/other.css">
+        <script>throw new Error("boom")</script></main>"""
     )
     with chromium() as browser, serve(tmp_path) as base:
         if browser is None:

@@ -86,6 +86,15 @@ def test_notebook_is_small(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, **by_name)
+def test_first_cell_is_the_title(path):
+    """nbdev makes the page's head of the first cell, and drops what else is in it."""
+    lines = "".join(cells(path)[0]["source"]).strip().splitlines()
+    assert lines[0].startswith("# "), "begin with '# Title'"
+    more = [x for x in lines[1:] if x.strip() and not x.startswith(("> ", "- "))]
+    assert not more, f"goes into a cell of its own, or is not on the site: {more[0]}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, **by_name)
 def test_imports_have_cells_of_their_own(path):
     """The docs run every cell with an import and no other; one that also computes would fail
     there.

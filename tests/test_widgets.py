@@ -3,15 +3,17 @@ kernel played by the test.
 """
 
 import base64
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from check_docs import NO_BROWSER, PICTURE, chromium
-from t2i_course.widgets.ask import PAINT_ESM, Paint
+from t2i_course.widgets.ask import Ask, Paint
+from t2i_course.widgets.pages import module
 from t2i_course.widgets.plots import png
 from t2i_course.measure.rating import SideBySide, preference
-from t2i_course.widgets.players import ESM, Player, Scrub
+from t2i_course.widgets.players import Player, Scrub
 
 SOLID = lambda r, g=0.0, b=0.0: np.broadcast_to(
     np.array([r, g, b], "float32")[:, None, None] * 2 - 1, (3, 8, 8)
@@ -21,23 +23,16 @@ PIXEL = (
     " 1).data]"
 )
 
-# A kernel that answers each question after `delay` ms and keeps count of how many wait for it
-# at once.
-FAKE_KERNEL = """async ([state, pngs, delay]) => {
-    const handlers = {}, log = window.log = { asked: [], waiting: 0, most: 0 };
-    const model = { get: k => state[k], off() {}, on: (event, f) => { handlers[event] = f; }, send: message => {
-        log.asked.push(message.index); log.most = Math.max(log.most, ++log.waiting);
-        setTimeout(() => { log.waiting--;
-            const data = pngs[message.index] && Uint8Array.from(atob(pngs[message.index]), c => c.charCodeAt(0));
-            const reply = { view: message.view, seq: message.seq };
-            data ? handlers['msg:custom'](reply, [new DataView(data.buffer)]) : handlers['msg:custom']({ ...reply, error: 'ValueError: no' }, []);
-        }, delay); } };
-    const module = await import(URL.createObjectURL(new Blob([window.esm], { type: 'text/javascript' })));
-    await module.default.render({ model, el: document.getElementById('here') });
-}"""
+# Kernels played by the page: one answers each question after a delay and keeps count of how
+# many wait for it at once, the other fills every mask with the same picture.
+FAKE = (Path(__file__).parent / "fake_kernels.js").read_text(encoding="utf-8")
 DRAG = """async positions => {
     const slider = document.querySelector('input[type=range]');
-    for (const p of positions) { slider.value = p; slider.dispatchEvent(new Event('input', { bubbles: true })); await new Promise(f => setTimeout(f, 3)); }
+    for (const p of positions) {
+        slider.value = p;
+        slider.dispatchEvent(new Event('input', { bubbles: true }));
+        await new Promise(f => setTimeout(f, 3));
+    }
 }"""
 
 
@@ -67,39 +62,23 @@ def page(browser):
     page.close()
 
 
+TRAITS = ("kind", "css", "title", "caption", "name", "panels", "labels", "controls")
+SIZES = ("picture", "scale", "index", "interval")
+
+
+def encoded(data):
+    return base64.b64encode(data).decode()
+
+
 def live(page, scrub, delay, broken=()):
-    """Render `scrub` in `page` against a fake kernel."""
-    state = {
-        k: getattr(scrub, k)
-        for k in (
-            "kind",
-            "css",
-            "title",
-            "caption",
-            "name",
-            "panels",
-            "labels",
-            "controls",
-            "picture",
-            "scale",
-            "index",
-            "interval",
-        )
-    }
-    pngs = [
-        None if i in broken else base64.b64encode(scrub.png(i)).decode()
-        for i in range(len(scrub.labels))
-    ]
+    """Render `scrub` in `page` against a fake kernel, for which positions `broken` fail."""
+    state = {k: getattr(scrub, k) for k in TRAITS + SIZES}
+    every = range(len(scrub.labels))
+    pngs = [None if i in broken else encoded(scrub.png(i)) for i in every]
+    state |= {"live": True, "frames": [], "tail": "", "first": pngs[scrub.index]}
     page.set_content("<div id=here></div>")
-    page.evaluate("esm => { window.esm = esm; }", ESM)
-    page.evaluate(
-        FAKE_KERNEL,
-        [
-            {**state, "live": True, "frames": [], "tail": "", "first": pngs[scrub.index]},
-            pngs,
-            delay,
-        ],
-    )
+    page.add_script_tag(content=FAKE)
+    page.evaluate("args => answering(...args)", [module("player"), state, pngs, delay])
     return page.query_selector(".t2i-scrub")
 
 
@@ -208,16 +187,32 @@ def test_a_failing_fn_is_named_and_the_slider_lives_on(page):
     assert widget.evaluate(PIXEL, [3, 3]) == [255, 0, 0, 255]
 
 
-BRUSH = """async ([state, answer]) => {                      // a kernel that answers every question with the same picture
-    const handlers = {}, log = window.log = []; state.picture = new DataView(Uint8Array.from(atob(state.picture), c => c.charCodeAt(0)).buffer);
-    const data = Uint8Array.from(atob(answer), c => c.charCodeAt(0));
-    const model = { get: k => state[k], off() {}, on: (event, f) => { handlers[event] = f; }, send: (message, _, buffers) => {
-        log.push([message.text, [...new Uint8Array(buffers[0])]]);
-        setTimeout(() => handlers['msg:custom']({ view: message.view, seq: message.seq, text: message.text }, [new DataView(data.buffer)]), 20);
-    } };
-    const module = await import(URL.createObjectURL(new Blob([window.esm], { type: 'text/javascript' })));
-    await module.default.render({ model, el: document.getElementById('here') });
-}"""
+def test_a_restarted_kernel_is_named(page):
+    widget = live(page, Scrub(lambda v: SOLID(v / 4), range(5), size=32), delay=1)
+    before = widget.evaluate(PICTURE)
+    page.evaluate("() => kernel.restart()")
+    said = "() => document.querySelector('output').textContent.includes('run this cell again')"
+    page.wait_for_function(said)
+    page.evaluate(DRAG, [1, 2, 3])  # whatever is asked now, the answer is the same
+    page.wait_for_function(said)
+    assert widget.evaluate(PICTURE) == before  # and the last picture stays
+    assert widget.query_selector("output").get_attribute("aria-busy") != "true"
+
+
+def test_a_text_box_of_a_restarted_kernel_says_so(page):
+    ask = Ask(lambda word: SOLID(len(word) / 10), ["one"], size=64)
+    names = ("css", "title", "caption", "examples", "rows", "scale", "live")
+    state = {k: getattr(ask, k) for k in names} | {"frames": list(map(encoded, ask.frames))}
+    page.set_content("<div id=here></div>")
+    page.add_script_tag(content=FAKE)
+    page.evaluate("args => answering(...args)", [module("ask"), state, [], 1])
+    page.evaluate("() => kernel.restart()")
+    page.fill("input", "words of my own")
+    page.wait_for_function(
+        "() => document.querySelector('.note').textContent.includes('run this cell again')"
+    )
+
+
 ANSWER = (
     "(e, [x, y]) => [...e.querySelector('.answer').getContext('2d').getImageData(x, y, 1,"
     " 1).data]"
@@ -239,17 +234,13 @@ def brush():
 
 def test_a_mask_is_painted_with_the_mouse_and_sent_with_the_words(page):
     paint = brush()
-    state = {
-        k: getattr(paint, k)
-        for k in ("css", "title", "caption", "examples", "size", "scale", "live")
-    }
-    state |= {
-        k: [base64.b64encode(v).decode() for v in getattr(paint, k)]
-        for k in ("masks", "frames")
-    } | {"picture": base64.b64encode(paint.picture).decode()}
+    plain = ("css", "title", "caption", "examples", "size", "scale", "live")
+    state = {k: getattr(paint, k) for k in plain} | {"picture": encoded(paint.picture)}
+    state |= {k: list(map(encoded, getattr(paint, k))) for k in ("masks", "frames")}
     page.set_content("<div id=here></div>")
-    page.evaluate("esm => { window.esm = esm; }", PAINT_ESM)
-    page.evaluate(BRUSH, [state, base64.b64encode(png(SOLID(0, 0, 1))).decode()])
+    page.add_script_tag(content=FAKE)
+    blue = encoded(png(SOLID(0, 0, 1)))
+    page.evaluate("args => filling(...args)", [module("paint"), state, blue])
     widget = page.query_selector(".t2i-paint")
     assert (
         widget.evaluate(ANSWER, [3, 3]) == [255, 0, 0, 255]
@@ -306,8 +297,13 @@ def answer(widget, page, name, wishes):
             "i => document.querySelector('.t2i-rating').dataset.item == i", arg=i
         )
         red_left = widget.evaluate(
-            """async e => { const i = e.querySelector('.left'); await i.decode(); const c = document.createElement('canvas').getContext('2d');
-                                      c.drawImage(i, 0, 0); return c.getImageData(1, 1, 1, 1).data[0] > 128; }"""
+            """async e => {
+                const image = e.querySelector('.left');
+                await image.decode();
+                const pen = document.createElement('canvas').getContext('2d');
+                pen.drawImage(image, 0, 0);
+                return pen.getImageData(1, 1, 1, 1).data[0] > 128;
+            }"""
         )
         side = "tie" if wish == "tie" else "left" if (wish == "A") == red_left else "right"
         for question in ("quality", "alignment"):

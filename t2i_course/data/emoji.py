@@ -9,7 +9,7 @@ __all__ = ['STYLES', 'SIZES', 'ARCHIVE', 'ARCHIVE_SHA256', 'HELD_OUT', 'read_arc
            'render', 'render_style', 'cache_folder', 'rendered']
 
 # %% ../../nbs/data/emoji.ipynb #c003
-import hashlib, io, json, lzma, os, re, subprocess, sys, threading, warnings, zlib
+import hashlib, io, json, lzma, os, re, subprocess, sys, tempfile, threading, warnings, zlib
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources import files
@@ -217,12 +217,14 @@ def _start_workers(style, size, workers):
 
 # %% ../../nbs/data/emoji.ipynb #c044
 def render_style(style, size, progress=True, workers=2):
-    """All pictures of a style: (N, size, size, 3) uint8, drawn by `workers` processes.
+    """All pictures of a style: (N, size, size, 3) uint8, drawn by `workers` processes, 1 to 64.
 
     `ValueError` where one of them fails.
     """
     from importlib.util import find_spec
 
+    if not 1 <= workers <= 64:
+        raise ValueError(f"drawing takes 1 to 64 workers, not {workers}")
     if find_spec("resvg_py") is None:
         raise ValueError("drawing the emoji needs resvg-py; run: pip install resvg-py")
     total = len(records(style))
@@ -259,13 +261,16 @@ def cache_folder(folder=None):
     """Where pictures are kept: `folder`, else the environment variable T2I_CACHE, else the
     user's cache folder.
     """
-    if folder or os.environ.get("T2I_CACHE"):
-        return Path(folder or os.environ["T2I_CACHE"]).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "t2i_course"
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches/t2i_course").expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "t2i_course"
+    chosen = folder or os.environ.get("T2I_CACHE")
+    if chosen:
+        return Path(os.path.expanduser(chosen))
+    place = {"win32": os.environ.get("LOCALAPPDATA", "~"), "darwin": "~/Library/Caches"}.get(
+        sys.platform, os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    )
+    place = os.path.expanduser(place)
+    if place.startswith("~"):  # no HOME, and a user that the system does not know
+        return Path(tempfile.gettempdir()) / f"t2i_course-{os.getuid()}"
+    return Path(place) / "t2i_course"
 
 # %% ../../nbs/data/emoji.ipynb #c048
 def _read_cached(path, shape):

@@ -44,7 +44,7 @@ def check_floats(x, what: str = "the picture"):
             " or x / 127.5 - 1"
         )
 
-
+# %% ../../nbs/data/pictures.ipynb #c005a
 def check_range(x, what: str = "the picture"):
     """ValueError where a tensor x that a model shall look at holds anything but floats in
     [-1, 1].
@@ -102,10 +102,11 @@ def _channels_last(a: np.ndarray) -> np.ndarray:
     if first and (not last or a.dtype != np.uint8):  # bytes come with the channels last
         a = a.transpose(1, 2, 0)
     elif not last:
-        raise ValueError(f"a picture has 1 or 3 channels, not {a.shape[2]}; pick channels first")
+        advice = "pick channels first"
+        raise ValueError(f"a picture has 1 or 3 channels, not {a.shape[2]}; {advice}")
     return a if a.shape[2] == 3 else a.repeat(3, axis=2)
 
-
+# %% ../../nbs/data/pictures.ipynb #c008a
 def to_pil(x) -> Image.Image:
     """A tensor (3, H, W), float in [-1, 1] or uint8 -> PIL picture.
 
@@ -129,11 +130,13 @@ def to_rgb(picture: Image.Image, ground: str = "white") -> Image.Image:
             raise ValueError("the picture's pixels go beyond 16 bits; save it as 8-bit PNG")
         picture = Image.fromarray((levels / 257).round().astype(np.uint8))
     if picture.mode == "F":
-        raise ValueError("the picture's pixels are floating-point numbers; save it as 8-bit PNG")
+        advice = "save it as 8-bit PNG"
+        raise ValueError(f"the picture's pixels are floating-point numbers; {advice}")
     if "A" not in picture.getbands() and "transparency" not in picture.info:
         return picture.convert("RGB")
     picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture).convert("RGB")
+    paper = Image.new("RGBA", picture.size, ground)
+    return Image.alpha_composite(paper, picture).convert("RGB")
 
 
 def to_mask(picture: Image.Image) -> Image.Image:
@@ -176,7 +179,7 @@ def read_picture(path: str | Path, size: int):
     pixels = np.array(_square(path, to_rgb, size))
     return to_float(torch.from_numpy(pixels).permute(2, 0, 1)[None])
 
-
+# %% ../../nbs/data/pictures.ipynb #c016a
 def read_mask(path: str | Path, picture: str | Path, size: int):
     """A mask for a picture, white where it shall be painted anew -> (1, 1, size, size), 0 or 1.
     Raises ValueError where the two do not fit.

@@ -241,7 +241,7 @@ def _outline(shape, x, y, r):
         ]
     return [(x + r * u, y + r * v) for u, v in points]
 
-
+# %% ../../nbs/data/shapes.ipynb #c024a
 def draw(objects, background, size):
     """Objects (colour, shape, x, y, r) on a background, as (size, size, 3) uint8; drawn at
     eight times the size, then averaged.
@@ -436,11 +436,9 @@ def _measure(pixels, piece, ground, colour):
     window = np.zeros((n, n), np.float32)
     part = cover[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
     window[1 : 1 + part.shape[0], 1 : 1 + part.shape[1]] = part
-    shape, x, y, r = name_shape(window)
-    side = len(pixels)
-    return Found(
-        NAMES[colour], shape, float(x + left) / side, float(y + top) / side, float(r) / side
-    )
+    shape, *place = name_shape(window)
+    x, y, r = ((np.array(place) + (left, top, 0)) / len(pixels)).tolist()
+    return Found(NAMES[colour], shape, x, y, r)
 
 # %% ../../nbs/data/shapes.ipynb #c053
 def verify(image, caption):
@@ -480,14 +478,12 @@ def _in_relation(claim, found):
     """Is the first object where the caption puts it, seen from the second? At least a tenth of
     the side apart.
     """
-    a, b = (
-        [(f.x, f.y) for f in found if (f.colour, f.shape) == thing] for thing in claim.objects
-    )
-    if not a or not b:
+    places = {thing: [] for thing in claim.objects}
+    for f in found:
+        places.get((f.colour, f.shape), []).append((f.x, f.y))
+    if not all(places.values()):
         return False
-    dx, dy = np.mean(a, 0) - np.mean(b, 0)
-    return bool(
-        {"left of": dx < -0.1, "right of": dx > 0.1, "above": dy < -0.1, "below": dy > 0.1}[
-            claim.relation
-        ]
-    )
+    a, b = (np.mean(places[thing], 0) for thing in claim.objects)
+    (dx, dy), far = a - b, 0.1
+    holds = {"left of": dx < -far, "right of": dx > far, "above": dy < -far, "below": dy > far}
+    return bool(holds[claim.relation])

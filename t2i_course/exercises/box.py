@@ -309,7 +309,7 @@ def same_randomness():
     import torch
 
     state = random.getstate()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         yield
     random.setstate(state)
 

@@ -25,7 +25,7 @@ RESIZE = {
 
 class ADMBlock(ResBlock):
     """Residual block with scale-shift norm that may halve ("down") or double ("up") the grid
-    (ADM, sec. 3 and eq. 6; the resizing is BigGAN's).
+    (ADM, sec. 3.1; the resizing is BigGAN's).
 
     x: (B, c_in, H, W), emb: (B, emb_dim) -> (B, c_out, H', W').
     """
@@ -252,7 +252,7 @@ class AttentionPool(nn.Module):
         )
         return self.out(attention(q[:, :, :1], k, v).flatten(1))
 
-
+# %% ../../nbs/networks/adm.ipynb #c024a
 class ADMClassifier(ADMBody):
     """ADM's classifier of noised pictures (sec. 4): x_t (B, 3, size, size), t (B,) -> logits
     (B, out). Arguments: as ADMBody, and the side of the pictures.

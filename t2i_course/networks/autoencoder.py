@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
             h = h + self.emb(F.silu(emb))[:, :, None, None]
         return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
 
-
+# %% ../../nbs/networks/autoencoder.ipynb #c003a
 class GridAttention(nn.Module):
     """Single-head self-attention among all places of a grid, with a shortcut.
 
@@ -59,7 +59,8 @@ class GridAttention(nn.Module):
     def __init__(self, channels: int, groups: int = 32):
         super().__init__()
         self.norm = nn.GroupNorm(groups, channels, 1e-6)
-        self.q, self.k, self.v, self.out = (nn.Linear(channels, channels) for _ in range(4))
+        self.q, self.k, self.v = (nn.Linear(channels, channels) for _ in range(3))
+        self.out = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x).flatten(2).transpose(1, 2)[:, None]  # (B, 1 head, H W, C)

@@ -97,13 +97,8 @@ class VectorQuantizer(nn.Module):
         revive: float = 0.03,
     ):
         super().__init__()
-        self.size, self.dim, self.decay, self.commitment, self.revive = (
-            size,
-            dim,
-            decay,
-            commitment,
-            revive,
-        )
+        self.size, self.dim = size, dim
+        self.decay, self.commitment, self.revive = decay, commitment, revive
         codes = torch.empty(size, dim).uniform_(-1 / size, 1 / size)
         if decay is None:
             self.codes = nn.Parameter(codes)
@@ -111,15 +106,15 @@ class VectorQuantizer(nn.Module):
             self.register_buffer("codes", codes)
             self.register_buffer("sums", codes.clone())
             self.register_buffer("counts", torch.zeros(size))  # all zero: not started yet
+            self.started = False  # whether counts were seen to be above zero
 
     def encode(self, z: Tensor) -> Tensor:
         """(B, dim, h, w) -> ids (B, h, w)."""
         if z.ndim != 4 or z.shape[1] != self.dim:
             raise ValueError(f"expected vectors (B, {self.dim}, h, w), got {tuple(z.shape)}")
-        B, _, h, w = z.shape
-        return nearest(
-            z.detach().movedim(1, -1).flatten(0, -2).float(), self.codes.detach()
-        ).view(B, h, w)
+        vectors = z.detach().movedim(1, -1).float()
+        ids = nearest(vectors.flatten(0, -2), self.codes.detach())
+        return ids.view(vectors.shape[:-1])
 
     def decode(self, ids: Tensor) -> Tensor:
         """ids (B, h, w) -> codes (B, dim, h, w)."""
@@ -128,8 +123,10 @@ class VectorQuantizer(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z = z.float()
-        if self.training and self.decay is not None and not self.counts.any():
-            self.start(z)
+        if self.training and self.decay is not None and not self.started:
+            if not self.counts.any():
+                self.start(z)
+            self.started = True
         ids = self.encode(z)
         e = self.codes[ids].movedim(-1, 1)
         loss = self.commitment * F.mse_loss(z, e.detach())
@@ -155,25 +152,29 @@ class VectorQuantizer(nn.Module):
         revived. z: (B, dim, h, w), ids: (B, h, w).
         """
         vectors, ids = z.movedim(1, -1).flatten(0, -2), ids.flatten()
-        self.counts.lerp_(torch.bincount(ids, minlength=self.size).to(z.dtype), 1 - self.decay)
-        self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, ids, vectors), 1 - self.decay)
+        ones = torch.ones_like(vectors[:, 0])
+        chosen = torch.zeros_like(self.counts).index_add_(0, ids, ones)
+        summed = torch.zeros_like(self.sums).index_add_(0, ids, vectors)
+        self.counts.lerp_(chosen, 1 - self.decay)
+        self.sums.lerp_(summed, 1 - self.decay)
         dead = self.counts < self.revive * self.counts.mean()
-        if dead.any():
-            self.sums[dead] = vectors[
-                torch.randint(len(vectors), (int(dead.sum()),), device=z.device)
-            ]
-            self.counts[dead] = 1.0
+        fresh = vectors[torch.randint(len(vectors), (self.size,), device=z.device)]
+        self.sums.copy_(torch.where(dead[:, None], fresh, self.sums))
+        self.counts.masked_fill_(dead, 1.0)
         self.codes.copy_(self.sums / self.counts.clamp(min=1e-5)[:, None])
 
 
 def check_ids(ids: Tensor, size: int):
-    """ValueError where token ids are not whole numbers in 0 .. size - 1, or there are none."""
+    """ValueError where token ids are not whole numbers in 0 .. size - 1, or there are none.
+
+    Their values are looked at on the CPU alone: one would have to wait for an accelerator.
+    """
     if ids.is_floating_point() or not ids.numel():
         raise ValueError(
             f"token ids are whole numbers, at least one of them; got {tuple(ids.shape)} of"
             f" {ids.dtype}"
         )
-    if ids.min() < 0 or ids.max() >= size:
+    if ids.device.type == "cpu" and (ids.min() < 0 or ids.max() >= size):
         raise ValueError(
             f"token ids must lie in 0 .. {size - 1}, got {int(ids.min())} to {int(ids.max())};"
             " were they made with another codebook?"
@@ -182,7 +183,7 @@ def check_ids(ids: Tensor, size: int):
 
 def check_pictures(x: Tensor, patch: int):
     """ValueError where x is no batch (B, 3, H, W) in [-1, 1] whose sides are multiples of
-    `patch`.
+    `patch`. The values are looked at on the CPU alone, as in `check_ids`.
     """
     if x.ndim != 4 or x.shape[1] != 3 or not len(x):
         raise ValueError(f"expected pictures (B, 3, H, W), at least one, got {tuple(x.shape)}")
@@ -191,7 +192,7 @@ def check_pictures(x: Tensor, patch: int):
             f"the sides of a picture must be multiples of {patch} pixels, got {x.shape[2]} x"
             f" {x.shape[3]}; crop or scale it"
         )
-    if not (x.min() >= -1.01 and x.max() <= 1.01):
+    if x.device.type == "cpu" and not (x.min() >= -1.01 and x.max() <= 1.01):
         raise ValueError(
             f"pictures must lie in [-1, 1], got {float(x.min()):.3g} to {float(x.max()):.3g};"
             " use x / 127.5 - 1 for bytes"
@@ -209,11 +210,15 @@ def gumbel_softmax(logits: Tensor, tau: float | Tensor) -> Tensor:
     return F.softmax((logits + noise) / tau, -1)
 
 
-def cosine(start: float, end: float, share: float) -> float:
+def cosine(start: float, end: float, share: float | Tensor) -> float | Tensor:
     """From start to end along half a cosine as share goes from 0 to 1; before and after it
     stays.
     """
-    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
+    if isinstance(share, Tensor):
+        wave = torch.cos(math.pi * share.clamp(0, 1))
+    else:
+        wave = math.cos(math.pi * min(1.0, max(0.0, share)))
+    return end + (start - end) * 0.5 * (1 + wave)
 
 # %% ../../nbs/networks/codebooks.ipynb #c007
 def map_pixels(x: Tensor, eps: float = 0.1) -> Tensor:
@@ -281,7 +286,7 @@ class GridEncoder(nn.Module):
         patches = F.pixel_unshuffle(x, self.patch)
         return self.head(self.blocks(torch.cat([patches, self.stem(patches)], 1)))
 
-
+# %% ../../nbs/networks/codebooks.ipynb #c008a
 class GridDecoder(nn.Module):
     """A coarse grid of codes to pictures, 4 pixels a side for each: (B, dim, h, w) -> (B, out,
     4 h, 4 w).
@@ -482,7 +487,7 @@ class DiscreteVAE(nn.Module):
         """The negative evidence lower bound per number of the picture: {"loss", "nll", "kl"
         (nats a token), "tau"}. x: (B, 3, H, W) in [-1, 1].
         """
-        share = float(self.updates) / self.anneal
+        share = self.updates / self.anneal
         if self.training:
             self.updates += 1
         tau, beta = cosine(1.0, self.tau_end, share), cosine(0.0, self.beta, 30 * share)
@@ -501,7 +506,7 @@ class DiscreteVAE(nn.Module):
             "loss": nll + beta * tokens_a_number * kl,
             "nll": nll,
             "kl": kl,
-            "tau": torch.tensor(tau, device=x.device),
+            "tau": tau,
         }
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .t5 import T5Encoder
-from .text import Tokenizer
+from .text import Tokenizer, tidy, token_rows
 from .transformer import MLP, SelfAttention
 
 # %% ../../nbs/networks/language.ipynb #c007
@@ -79,7 +79,7 @@ class BertBlock(nn.Module):
         x = self.norm1(x + self.attend(x, mask[:, None, :]))
         return self.norm2(x + self.mlp(x))
 
-
+# %% ../../nbs/networks/language.ipynb #c010a
 class Bert(nn.Module):
     """BERT's encoder.
 
@@ -138,13 +138,7 @@ class Borrowed:
 
         ValueError for one of more than `length` tokens.
         """
-        rows = [e.ids for e in self.bpe.encode_batch(list(captions))]
-        for row, caption in zip(rows, captions):
-            if len(row) > self.length:
-                raise ValueError(
-                    f"the prompt has {len(row)} tokens and the model reads {self.length};"
-                    f" shorten it: {caption[:60]!r}..."
-                )
+        rows = token_rows(self.bpe, captions, self.length, special=True)
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
         for place, row in zip(ids, rows):
             place[: len(row)] = torch.tensor(row)
@@ -221,8 +215,9 @@ class Distillation(nn.Module):
     """Teaches a Reader from a Borrowed language model: a stage with `prepare` and `loss`, for
     `training.loop.train`.
 
-    teacher: gives the Borrowed model, and is asked for it once, by `prepare`; features: principal components of the teacher's states that are taught; reach: how far away
-    a neighbour to be named may be; weight: of that task in the loss.
+    teacher: gives the Borrowed model, and is asked for it once, by `prepare`; features:
+    principal components of the teacher's states that are taught; reach: how far away a
+    neighbour to be named may be; weight: of that task in the loss.
     """
 
     def __init__(
@@ -245,6 +240,7 @@ class Distillation(nn.Module):
         """For each of our tokens in these texts the teacher's state, normalised to mean 0 and
         variance 1: (all tokens, teacher.dim), and the texts' lengths (U,).
         """
+        texts = tidy(texts)
         states, found, lengths = teacher.read(texts)["tokens"], [], []
         states = F.layer_norm(states, states.shape[-1:])
         for text, state, theirs, ours in zip(
@@ -284,7 +280,8 @@ class Distillation(nn.Module):
             list(data.captions)
             + [w if ok else c for w, ok, c in zip(words, fits, data.captions)]
         )
-        axes, mean, found, lengths = None, None, [], []
+        axes = mean = None
+        found, lengths = [], []
         for i in tqdm(range(0, len(texts), 256), desc="the teacher reads", unit="batch"):
             states, n = self.targets(teacher, texts[i : i + 256])
             if axes is None:  # principal components, from the first texts of a random order

@@ -59,7 +59,7 @@ class EdgeFeatures(nn.Module):
             x = F.avg_pool2d(x, 2)
         return answers
 
-
+# %% ../../nbs/networks/perception.ipynb #c003a
 def perceptual_distance(features: Callable, x: Tensor, y: Tensor, eps: float = 0.01) -> Tensor:
     """Distance of two pictures in the eyes of a network (Zhang 2018, LPIPS, eq. 1 with all
     weights 1). x, y: (B, 3, H, W) in [-1, 1] -> (B,).
@@ -104,7 +104,7 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
     """
     return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
 
-
+# %% ../../nbs/networks/perception.ipynb #c004a
 def adversarial_losses(
     discriminator: nn.Module, x: Tensor, x_hat: Tensor
 ) -> tuple[Tensor, Tensor]:

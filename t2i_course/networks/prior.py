@@ -148,16 +148,19 @@ class AutoregressivePrior(nn.Module):
         text: dict[str, Tensor],
         null: dict[str, Tensor],
         guidance: float = 1.0,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> Tensor:
         """One embedding a row of `text`, (B, embed): the dot product from the upper half of
         what is seen in training (sec. 2.2), then code by code.
 
-        null: of the empty caption, of 1 or B rows and as many places.
+        null: of the empty caption, of 1 or B rows and as many places; generator: one for all
+        rows, or a list of one a row.
         """
         B, device, keep = len(text["mask"]), text["mask"].device, self.codes.keep
         dots = self.dot.num_embeddings
-        dot = torch.randint(dots // 2, dots, (B,), generator=generator, device=device)
+        dice = generator if isinstance(generator, list) else [generator] * B
+        ones = [torch.randint(dots // 2, dots, (1,), generator=g) for g in dice]
+        dot = torch.cat(ones).to(device)
         both = (
             text
             if guidance == 1
@@ -178,7 +181,9 @@ class AutoregressivePrior(nn.Module):
             if again > 1:
                 with_text, without = logits.chunk(2)
                 logits = without + guidance * (with_text - without)
-            codes.append(torch.multinomial(logits.softmax(-1), 1, generator=generator))
+            rows = zip(logits.softmax(-1).cpu(), dice)
+            drawn = [torch.multinomial(row, 1, generator=g) for row, g in rows]
+            codes.append(torch.stack(drawn).to(device))
         return self.codes.decode(torch.cat(codes, 1))
 
 # %% ../../nbs/networks/prior.ipynb #c019

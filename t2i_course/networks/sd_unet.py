@@ -58,7 +58,7 @@ class GatedMLP(nn.Module):
         h, gate = self.widen(x).chunk(2, dim=-1)
         return self.narrow(h * F.gelu(gate))
 
-
+# %% ../../nbs/networks/sd_unet.ipynb #c003a
 class CaptionBlock(nn.Module):
     """Three residual branches: places look at each other, places look at the words, each place
     thinks for itself. (B, N, dim) -> (B, N, dim).

@@ -11,6 +11,7 @@ __all__ = ['ACTIVATIONS', 'attention', 'Cache', 'causal_mask', 'SelfAttention', 
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
+from fastcore.basics import patch
 
 # %% ../../nbs/networks/transformer.ipynb #c007
 def attention(
@@ -48,38 +49,34 @@ class Cache:
         dtype=None,
     ):
         self.seen, self.length = 0, length
-        self.keys = torch.empty(
-            depth, batch, heads, length, head_dim, device=device, dtype=dtype
-        )
+        shape = depth, batch, heads, length, head_dim
+        self.keys = torch.empty(shape, device=device, dtype=dtype)
         self.values = torch.empty_like(self.keys)
 
     def __len__(self) -> int:
         return self.seen
 
-    def append(self, block: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write one block's k, v: (B, heads, N, d) behind what it has; return all of them, (B,
-        heads, seen + N, d).
-        """
-        end = self.seen + k.shape[2]
-        if k.requires_grad:
-            raise ValueError(
-                "a cache holds no gradients; call the transformer inside torch.no_grad()"
-            )
-        if end > self.length:
-            raise ValueError(
-                f"the cache has room for {self.length} places, {end} are needed; make it longer"
-                " with new_cache"
-            )
-        if k.shape[0] != self.keys.shape[1]:
-            raise ValueError(
-                f"the cache was made for a batch of {self.keys.shape[1]}, got {k.shape[0]};"
-                " make one per batch"
-            )
-        self.keys[block, :, :, self.seen : end], self.values[block, :, :, self.seen : end] = (
-            k,
-            v,
+# %% ../../nbs/networks/transformer.ipynb #c010a
+@patch
+def append(self: Cache, block: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Write one block's k, v: (B, heads, N, d) behind what it has; return all of them, (B,
+    heads, seen + N, d).
+    """
+    end, batch = self.seen + k.shape[2], self.keys.shape[1]
+    if k.requires_grad:
+        advice = "call the transformer inside torch.no_grad()"
+        raise ValueError(f"a cache holds no gradients; {advice}")
+    if end > self.length:
+        advice = "make it longer with new_cache"
+        raise ValueError(
+            f"the cache has room for {self.length} places, {end} are needed; {advice}"
         )
-        return self.keys[block, :, :, :end], self.values[block, :, :, :end]
+    if k.shape[0] != batch:
+        made = f"the cache was made for a batch of {batch}"
+        raise ValueError(f"{made}, got {k.shape[0]}; make one per batch")
+    self.keys[block, :, :, self.seen : end] = k
+    self.values[block, :, :, self.seen : end] = v
+    return self.keys[block, :, :, :end], self.values[block, :, :, :end]
 
 # %% ../../nbs/networks/transformer.ipynb #c013
 def causal_mask(new: int, seen: int = 0, device=None) -> Tensor:
@@ -174,7 +171,7 @@ class Block(nn.Module):
         x = x + self.attend(self.norm1(x), mask, cache, block)
         return x + self.mlp(self.norm2(x))
 
-
+# %% ../../nbs/networks/transformer.ipynb #c024a
 class Transformer(nn.Module):
     """A stack of pre-LayerNorm blocks with a last LayerNorm.
 
@@ -203,36 +200,41 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.reset()
 
-    def reset(self):
-        """Start as GPT-2 does (sec. 2.3): weights from N(0, 0.02), those that end a residual
-        branch smaller by sqrt(2 depth).
-        """
-        for name, p in self.named_parameters():
-            ends_branch = name.endswith(("out.weight", "narrow.weight"))
-            if p.ndim == 2:
-                nn.init.normal_(
-                    p, std=0.02 / (2 * len(self.blocks)) ** 0.5 if ends_branch else 0.02
-                )
-            elif name.endswith("bias"):
-                nn.init.zeros_(p)
+# %% ../../nbs/networks/transformer.ipynb #c024c
+@patch
+def reset(self: Transformer):
+    """Start as GPT-2 does (sec. 2.3): weights from N(0, 0.02), those that end a residual branch
+    smaller by sqrt(2 depth).
+    """
+    smaller = (2 * len(self.blocks)) ** -0.5
+    for name, p in self.named_parameters():
+        ends_branch = name.endswith(("out.weight", "narrow.weight"))
+        if p.ndim == 2:
+            nn.init.normal_(p, std=0.02 * (smaller if ends_branch else 1))
+        elif name.endswith("bias"):
+            nn.init.zeros_(p)
 
-    def new_cache(self, batch: int, length: int) -> Cache:
-        """An empty cache with room for `length` places of `batch` sequences."""
-        if not self.causal:
-            raise ValueError(
-                "only a causal transformer can be cached: in the others a new place changes the"
-                " old ones"
-            )
-        w, heads = self.blocks[0].attend.out.weight, self.blocks[0].attend.heads
-        return Cache(
-            len(self.blocks), batch, heads, length, w.shape[0] // heads, w.device, w.dtype
-        )
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None
-    ) -> Tensor:
-        for i, block in enumerate(self.blocks):
-            x = block(x, mask, cache, i)
-        if cache is not None:
-            cache.seen += x.shape[1]
-        return self.norm(x)
+@patch
+def forward(
+    self: Transformer, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+) -> Tensor:
+    for i, block in enumerate(self.blocks):
+        x = block(x, mask, cache, i)
+    if cache is not None:
+        cache.seen += x.shape[1]
+    return self.norm(x)
+
+
+@patch
+def new_cache(self: Transformer, batch: int, length: int) -> Cache:
+    """An empty cache with room for `length` places of `batch` sequences.
+
+    Raises ValueError where the stack is not causal.
+    """
+    if not self.causal:
+        why = "in the others a new place changes the old ones"
+        raise ValueError(f"only a causal transformer can be cached: {why}")
+    w, heads = self.blocks[0].attend.out.weight, self.blocks[0].attend.heads
+    sizes = len(self.blocks), batch, heads, length, w.shape[0] // heads
+    return Cache(*sizes, w.device, w.dtype)

@@ -36,7 +36,7 @@ def module_lines(theirs: str, ours: str, module: nn.Module, head_by_head: bool) 
     lines += table_lines(at, {"qkv": "qkv"}, qkv)
     return lines + table_lines(at, {"encoder_kv": "words"}, kv)
 
-
+# %% ../../nbs/published/adm.ipynb #c004b
 def adm_table(net: ADMBody, head_by_head: bool = True) -> list[tuple]:
     """Lines for `published.names.rename` from the names of OpenAI's ADM, GLIDE and noised
     classifiers to those of `net`. head_by_head: how their attention stacks q, k, v.

@@ -49,6 +49,8 @@ OPEN_CLIP = [
     (r"visual\.ln_post\.(\w+)", r"image.tower.norm.\1"),
     (r"ln_final\.(\w+)", r"text.tower.norm.\1"),
 ]
+
+# %% ../../nbs/published/clip.ipynb #c004a
 for ours, hf, oc in (("image", r"vision_model", r"visual\."), ("text", r"text_model", "")):
     TRANSFORMERS += block_names(
         ours,

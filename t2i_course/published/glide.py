@@ -19,7 +19,7 @@ from .names import by_head, rename, table_lines
 from ..storage import load_strictly
 
 # %% ../../nbs/published/glide.ipynb #c004
-BLOCKS = {r"transformer\.resblocks\.(\d+)": r"text.tower.blocks.\1"}
+BLOCKS = {r"transformer\.resblocks\.(\d+)": r"text.transformer.blocks.\1"}
 IN_BLOCK = {
     "attn.c_proj": "attend.out",
     "ln_1": "norm1",
@@ -29,31 +29,35 @@ IN_BLOCK = {
 }
 
 
-def glide_table(tower: nn.Module, network: ADMUNet) -> list[tuple]:
+def glide_table(text_encoder: nn.Module, network: ADMUNet) -> list[tuple]:
     """Lines for `published.names.rename` from a released GLIDE network, text transformer
-    included, to {"text": tower, "unet": network}; tower: a WordTower of reading 6.
+    included, to {"text": text_encoder, "unet": network}; text_encoder: a PaddedTextEncoder of
+    reading 6.
     """
-    heads = tower.tower.blocks[0].attend.heads
+    heads = text_encoder.transformer.blocks[0].attend.heads
     blocks = table_lines(BLOCKS, IN_BLOCK)
     blocks += table_lines(BLOCKS, {"attn.c_qkv": "attend.qkv"}, by_head(heads, 3))
-    ends = {"final_ln": "text.tower.norm", "transformer_proj": "unet.vector"}
+    ends = {"final_ln": "text.transformer.norm", "transformer_proj": "unet.vector"}
     rest = [
-        ("token_embedding.weight", "text.words.weight"),
-        ("positional_embedding", "text.places"),
-        ("padding_embedding", "text.padding"),
+        ("token_embedding.weight", "text.token_embedding.weight"),
+        ("positional_embedding", "text.position_embedding"),
+        ("padding_embedding", "text.padding_embedding"),
     ]
     unet = [(theirs, f"unet.{ours}", *change) for theirs, ours, *change in adm_table(network)]
     return blocks + table_lines({"": ""}, ends) + rest + unet
 
 
 def load_glide(
-    tower: nn.Module, network: ADMUNet, state: dict[str, Tensor], origin: str = "the state dict"
+    text_encoder: nn.Module,
+    network: ADMUNet,
+    state: dict[str, Tensor],
+    origin: str = "the state dict",
 ):
-    """Copy a released GLIDE network's state dict into text tower and U-Net; strict in both
+    """Copy a released GLIDE network's state dict into text encoder and U-Net; strict in both
     directions (ValueError).
     """
-    both = nn.ModuleDict({"text": tower, "unet": network})
-    load_strictly(both, rename(state, glide_table(tower, network)), origin)
+    both = nn.ModuleDict({"text": text_encoder, "unet": network})
+    load_strictly(both, rename(state, glide_table(text_encoder, network)), origin)
 
 # %% ../../nbs/published/glide.ipynb #c006
 GLIDE_FILES = "https://openaipublic.blob.core.windows.net/diffusion/dec-2021"
@@ -78,7 +82,7 @@ def glide_file(folder: str | Path, name: str) -> Path:
         ) from None
     return path
 
-
+# %% ../../nbs/published/glide.ipynb #c006b
 def glide_config(tokenizer: str | None = None, inpaint: bool = False) -> dict:
     """The released GLIDE (filtered) as arguments of reading 6's class. tokenizer: GPT-2's
     tokenizer.json as text; None for a stand-in where only shapes matter.
@@ -90,17 +94,18 @@ def glide_config(tokenizer: str | None = None, inpaint: bool = False) -> dict:
     bpe["normalizer"] = {"type": "Lowercase"}
     text = dict(vocab_size=50_257, length=128, dim=512, depth=16, heads=8)
     hole = 4 if inpaint else 0
-    base = dict(in_channels=3 + hole, channels=192, multipliers=(1, 2, 3, 4), depth=3)
-    upsampler = dict(in_channels=6 + hole, channels=192, multipliers=(1, 1, 2, 2, 4, 4), depth=2)
+    base = dict(in_channels=3 + hole, channels=192, depth=3)
+    upsampler = dict(in_channels=6 + hole, channels=192, depth=2)
     return dict(
         tokenizer=json.dumps(bpe),
-        text=text,
-        base=base | dict(attention=(1, 2, 3)),
-        upsampler=upsampler | dict(attention=(3, 4, 5)),
-        up_text=text,
+        text_encoder=text,
+        base=base | dict(multipliers=(1, 2, 3, 4), attention=(1, 2, 3)),
+        upsampler=upsampler | dict(multipliers=(1, 1, 2, 2, 4, 4), attention=(3, 4, 5)),
+        up_text_encoder=text,
         base_size=64,
         image_size=256,
-        kind="eps",
+        prediction_type="eps",
+        weighting="simple",
         time_shift=1.0,
         num_steps=100,
         sampler="ddpm",

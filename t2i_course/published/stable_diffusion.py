@@ -88,7 +88,8 @@ DIFFUSERS_AUTOENCODER = [
     *table_lines(VAE_ATTENTION_AT, IN_ATTENTION | OLD_NAMES, as_matrix),
     *table_lines(VAE_RESIZE_AT, {"conv": "1"}),
     *table_lines({"(encoder|decoder)": r"\1"}, ENDS),
-    *table_lines({"": ""}, {"quant_conv": "after_encoder", "post_quant_conv": "before_decoder"}),
+    *table_lines({"": ""}, {"quant_conv": "after_encoder"}),
+    *table_lines({"": ""}, {"post_quant_conv": "before_decoder"}),
     ("quantize.embedding.weight", "quantizer.codes"),
 ]
 
@@ -133,7 +134,7 @@ def sd_sizes(text: dict, unet: dict, vae: dict) -> dict:
             num_res=vae["layers_per_block"],
             groups=vae["norm_num_groups"],
         ),
-        text=dict(
+        text_encoder=dict(
             vocab_size=text["vocab_size"],
             length=text["max_position_embeddings"],
             dim=text["hidden_size"],
@@ -153,7 +154,7 @@ def sd_sizes(text: dict, unet: dict, vae: dict) -> dict:
         ),
     )
 
-
+# %% ../../nbs/published/stable_diffusion.ipynb #c014b
 def sd_config(repo: str | Path, revision: str = "main") -> dict:
     """Arguments of reading 7's StableDiffusion for a Stable Diffusion 1.x in the layout of
     diffusers: a folder, or a repository of the Hugging Face Hub.
@@ -183,8 +184,8 @@ def load_stable_diffusion(system: nn.Module, repo: str | Path, revision: str = "
     text = sd_weights(repo, "text_encoder/model", revision)
     text = {f"text_model.{k.removeprefix('text_model.')}": v for k, v in text.items()}
     text = {k.removeprefix("text."): v for k, v in published_names(text).items()}
-    load_strictly(system.text, text, "text_encoder")
+    load_strictly(system.text_encoder, text, "text_encoder")
     unet = sd_weights(repo, "unet/diffusion_pytorch_model", revision)
-    load_strictly(system.unet, rename(unet, DIFFUSERS_UNET), "unet")
+    load_strictly(system.diffusion.network, rename(unet, DIFFUSERS_UNET), "unet")
     vae = sd_weights(repo, "vae/diffusion_pytorch_model", revision)
     load_strictly(system.autoencoder, rename(vae, DIFFUSERS_AUTOENCODER), "vae")
