@@ -18,7 +18,7 @@ from torch import Tensor
 from .diffusion import Schedule, at, q_posterior, q_sample, to_eps, to_v, to_x0
 from .system import Step, noise_like
 
-# %% ../nbs/readings/02_ddpm.ipynb #loss-function
+# %% ../nbs/readings/02_ddpm.ipynb #targets
 # (x_t (B, ...), t (B,), conditioning) -> prediction (B, ...) of "eps", "x0" or "v"
 Denoiser = Callable
 
@@ -30,14 +30,14 @@ TARGETS = {
 
 
 def check_finite(x_0: Tensor):
-    """ValueError where a batch on the CPU holds NaN or infinity. Elsewhere nothing is looked at:
-    one would have to wait for the accelerator, and the training loop watches the loss.
+    """ValueError where a batch on the CPU holds NaN or infinity. Elsewhere nothing is looked
+    at: one would have to wait for the accelerator, and the training loop watches the loss.
     """
     if x_0.device.type == "cpu" and not torch.isfinite(x_0).all():
         advice = "check the pictures before training on them"
         raise ValueError(f"the batch holds NaN or infinity; {advice}")
 
-
+# %% ../nbs/readings/02_ddpm.ipynb #loss-function
 def diffusion_loss(
     denoiser: Denoiser,
     schedule: Schedule,
