@@ -26,7 +26,6 @@ RUN = (
 ALONE = ("01_diffusion", "02_ddpm", "03_guidance")  # each of their cells runs again, alone
 # how many still fail at that, and why
 STILL = {
-    "02_ddpm": (8, "x, t, noise and T are bound anew by later cells: to be rewritten"),
     "03_guidance": (13, "x_t, t and cond are bound anew by later cells: to be rewritten"),
 }
 
