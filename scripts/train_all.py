@@ -8,7 +8,6 @@ line says how far each is. Stop it at any time, in any way: the same command goe
 """
 
 import argparse
-import fcntl
 import os
 import re
 import shutil
@@ -47,24 +46,15 @@ class Run:
         return "waiting" if self.process is None else "failed"
 
     def start(self):
-        """Begin, or go on. A lock that the process inherits keeps a second one away."""
+        """Begin, or go on."""
         self.folder.mkdir(parents=True, exist_ok=True)
         argv = [*COMMAND, self.name, "--preset", self.args.preset, "--out", str(self.folder)]
         argv += ["--device", "cpu"] if self.args.preset == "cpu" else []
         argv += ["--steps", str(self.args.steps)] if self.args.steps else []
         env = dict(os.environ, OMP_NUM_THREADS="1", TQDM_MININTERVAL="20")
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            where = f"{self.name} is being trained already, in {self.folder}"
-            raise SystemExit(where) from None
         with open(self.log, "ab") as log:
             options = dict(stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-            self.process = subprocess.Popen(
-                argv, **options, pass_fds=[lock], preexec_fn=lambda: os.nice(15)
-            )
-        os.close(lock)
+            self.process = subprocess.Popen(argv, preexec_fn=lambda: os.nice(15), **options)
 
     def end(self):
         """What is to be done once the process has ended; True where it ended well."""

@@ -242,7 +242,8 @@ def test_every_system_by_two_processes(place, tmp_path, name):
     recipe.write_text("".join(f"[cpu.{s}]\n{short}" for s in stages))
     size = size_of(SYSTEMS[name].load_class()) or 32
     argv = ["-m", "t2i_course.command.cli", "train", name, "--preset", "cpu"]
-    argv += ["--recipe", recipe, "--data", place / f"set{size}.safetensors", "--device", "cpu", "--out"]
+    argv += ["--recipe", recipe, "--data", place / f"set{size}.safetensors"]
+    argv += ["--device", "cpu", "--out"]
     run(*argv, tmp_path / "one")
     run(*TWO, *argv, tmp_path / "two")
     for stage in stages:

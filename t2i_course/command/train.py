@@ -6,11 +6,12 @@ Docs: https://t2i-course.github.io/t2i_course/command/train.html.md"""
 
 # %% auto #0
 __all__ = ['load_data', 'size_of', 'describe', 'chosen_recipes', 'where_to_begin', 'exporter', 'is_main', 'say', 'check_stages',
-           'model_and_data', 'train_command', 'signals_stop', 'run_stages', 'run_stage', 'leave_group', 'add_train']
+           'model_and_data', 'train_command', 'signals_stop', 'alone_in', 'run_stages', 'run_stage', 'leave_group',
+           'add_train']
 
 # %% ../../nbs/command/train.ipynb #c002
 import os, signal, sys, threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from .parser import Failed, check_writable, number
 from t2i_course.measure.evaluation import (
@@ -80,7 +81,7 @@ def chosen_recipes(name: str, args) -> dict:
     from t2i_course.training.recipe import in_steps, recipes_of
 
     recipes = recipes_of(name, args.preset, args.recipe)
-    if args.stage and args.stage not in recipes:
+    if args.stage is not None and args.stage not in recipes:
         there = f"{'are' if len(recipes) > 1 else 'is only'} {', '.join(recipes)}"
         raise ValueError(f"{name} has no stage {args.stage!r}; there {there}")
 
@@ -95,7 +96,7 @@ def chosen_recipes(name: str, args) -> dict:
         if args.stage in (None, stage)
     }
 
-
+# %% ../../nbs/command/train.ipynb #v0
 def where_to_begin(name: str, system, export: Path, args) -> Path | str | None:
     """The weights that training begins with, None for new ones: those of --init; for a later
     stage alone, what the run left in `export`.
@@ -112,8 +113,8 @@ def where_to_begin(name: str, system, export: Path, args) -> Path | str | None:
     if args.stage == stages[0]:
         return None
     raise ValueError(
-        f"the stage {args.stage!r} builds on {stages[0]!r}, which is not in {export} yet; train it"
-        " first, or begin with --init shipped or --init FOLDER"
+        f"the stage {args.stage!r} builds on {stages[0]!r}, which is not in {export} yet; train"
+        " it first, or begin with --init shipped or --init FOLDER"
     )
 
 # %% ../../nbs/command/train.ipynb #c014
@@ -221,7 +222,7 @@ def train_command(args) -> int:
     about |= dict(started_from=start.name if args.init else None)
     save = exporter(export, model, system.weights, recipes, start, **about)
     say(describe(data))
-    with signals_stop():
+    with signals_stop(), alone_in(out) if is_main() else nullcontext():
         run_stages(model, data, recipes, out, save, device == "cpu", args)
     if is_main():
         draw = f"t2i draw 'a red star on a white background' --system {export}; "
@@ -248,6 +249,26 @@ def signals_stop():
     finally:
         for s in ours:
             signal.signal(s, signal.SIG_DFL)
+
+# %% ../../nbs/command/train.ipynb #t021
+@contextmanager
+def alone_in(out: Path):
+    """Meanwhile, no other `t2i train` may write into this folder: ValueError for the second."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks there
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another t2i train is at work in {out}; wait for it, stop it, or give another"
+                " --out folder"
+            ) from None
+        yield
 
 # %% ../../nbs/command/train.ipynb #t003
 def run_stages(model, data, recipes: dict, out: Path, save, cpu: bool, args):
@@ -301,69 +322,29 @@ def leave_group():
 # %% ../../nbs/command/train.ipynb #c021
 def add_train(p):
     """Options of t2i train."""
-    p.add_argument("system", help=f"one of: {', '.join(SYSTEMS)}")
-    p.add_argument(
-        "--preset",
-        metavar="cpu|gpu",
-        required=True,
-        help="cpu: one to two hours on two cores; gpu: minutes on one data-centre GPU",
-    )
-    p.add_argument(
-        "--recipe",
-        metavar="FILE",
-        help="a recipe file of your own; the course's are in t2i_course/training/recipes",
-    )
-    p.add_argument(
-        "--stage",
-        metavar="NAME",
-        help="train this one of a system's stages alone (default: all, in their order)",
-    )
-    p.add_argument(
-        "--data",
-        metavar="FILE",
-        help="pictures written by t2i data (default: render them here)",
-    )
-    p.add_argument(
-        "--out", metavar="FOLDER", help="where checkpoints go (default: runs/SYSTEM)"
-    )
-    p.add_argument(
-        "--export",
-        metavar="FOLDER",
-        help=(
-            "where the finished model goes, and a copy at each checkpoint (default: OUT/model)"
-        ),
-    )
-    p.add_argument(
-        "--steps",
-        type=number(int, 1, 10_000_000),
-        metavar="N",
-        help="steps of training, of each stage (default: the preset's)",
-    )
-    p.add_argument(
-        "--lr",
-        type=number(float, 1e-7, 1),
-        metavar="X",
-        help=(
-            "learning rate (default: the preset's; a tenth of it is kinder to trained weights)"
-        ),
-    )
-    p.add_argument(
-        "--init",
-        metavar="shipped|FOLDER",
-        help="begin with these weights instead of random ones",
-    )
-    p.add_argument(
-        "--no-resume", action="store_true", help="begin anew even where OUT holds a checkpoint"
-    )
-    p.add_argument(
-        "--seed",
-        type=number(int, 0, 2**31),
-        metavar="N",
-        help="of weights, batches and noise (default: the preset's)",
-    )
-    p.add_argument(
-        "--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is"
-    )
-    p.add_argument(
-        "--tensorboard", action="store_true", help="also write a TensorBoard log into OUT"
-    )
+    add = p.add_argument
+    add("system", help=f"one of: {', '.join(SYSTEMS)}")
+    kinds = "cpu: one to two hours on two cores; gpu: minutes on one data-centre GPU"
+    add("--preset", metavar="cpu|gpu", required=True, help=kinds)
+    mine = "a recipe file of your own; the course's are in t2i_course/training/recipes"
+    add("--recipe", metavar="FILE", help=mine)
+    one = "train this one of a system's stages alone (default: all, in their order)"
+    add("--stage", metavar="NAME", help=one)
+    pictures = "pictures written by t2i data (default: render them here)"
+    add("--data", metavar="FILE", help=pictures)
+    add("--out", metavar="FOLDER", help="where checkpoints go (default: runs/SYSTEM)")
+    copy = "where the finished model goes, and a copy at each checkpoint (default: OUT/model)"
+    add("--export", metavar="FOLDER", help=copy)
+    steps = "steps of training, of each stage (default: the preset's)"
+    add("--steps", type=number(int, 1, 10_000_000), metavar="N", help=steps)
+    rate = "learning rate (default: the preset's; a tenth of it is kinder to trained weights)"
+    add("--lr", type=number(float, 1e-7, 1), metavar="X", help=rate)
+    init = "begin with these weights instead of random ones"
+    add("--init", metavar="shipped|FOLDER", help=init)
+    anew = "begin anew even where OUT holds a checkpoint"
+    add("--no-resume", action="store_true", help=anew)
+    seed = "of weights, batches and noise (default: the preset's)"
+    add("--seed", type=number(int, 0, 2**31), metavar="N", help=seed)
+    add("--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is")
+    board = "also write a TensorBoard log into OUT"
+    add("--tensorboard", action="store_true", help=board)

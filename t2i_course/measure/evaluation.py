@@ -6,8 +6,8 @@ Docs: https://t2i-course.github.io/t2i_course/measure/evaluation.html.md"""
 
 # %% auto #0
 __all__ = ['SYSTEMS', 'LICENCE', 'System', 'find_system', 'system_in', 'read_card', 'load_system', 'wilson', 'held_out_captions',
-           'held_out_emoji', 'tally', 'best_of', 'has_choice', 'used', 'alignment', 'speed', 'machine', 'pick_device',
-           'record_of', 'card', 'score', 'score_table', 'recheck', 'emoji_sheet', 'real_emoji', 'picked',
+           'held_out_emoji', 'tally', 'best_of', 'has_choice', 'used', 'in_batches', 'alignment', 'speed', 'machine',
+           'pick_device', 'record_of', 'card', 'score', 'score_table', 'recheck', 'emoji_sheet', 'real_emoji', 'picked',
            'emoji_retrieval', 'Leaderboard', 'board_row', 'leaderboard', 'best_system']
 
 # %% ../../nbs/measure/evaluation.ipynb #c002
@@ -15,8 +15,8 @@ import json, math, time
 from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
-from inspect import signature
 from pathlib import Path
+from typing import Iterator
 from ..storage import WEIGHTS, digest_of, is_path, read_json
 
 # %% ../../nbs/measure/evaluation.ipynb #c004
@@ -39,7 +39,7 @@ class System:
         """The class itself; importing it imports PyTorch."""
         return getattr(import_module(self.module), self.class_name)
 
-
+# %% ../../nbs/measure/evaluation.ipynb #c004a
 SYSTEMS = {
     "pixel": System(
         "t2i_course.guidance",
@@ -115,7 +115,7 @@ def find_system(name: str | Path) -> tuple[System, Path]:
         f"unknown system {str(name)!r}; {hint} A folder of a trained system works too"
     )
 
-
+# %% ../../nbs/measure/evaluation.ipynb #c006a
 def system_in(folder: Path) -> System:
     """The System that a folder holds, as its config.json says.
 
@@ -271,21 +271,43 @@ def best_of(images, captions: list[str], keep: int = 1, judge=None):
 # %% ../../nbs/measure/evaluation.ipynb #c028
 def has_choice(system, option: str) -> bool:
     """Does drawing with this system take that option ("sampler", say)?"""
-    if hasattr(system, "options"):
-        return hasattr(system.options, option)
-    return option in signature(system.steps).parameters
+    return hasattr(system.options, option)
 
 
 def used(system, **options) -> dict:
     """The options of drawing that hold: those given, and for each that is None the system's
     own, where it has one.
     """
-    return {
-        name: getattr(getattr(system, "options", system), name, None) if value is None else value
-        for name, value in options.items()
-    }
+    own = {name: getattr(system.options, name, None) for name in options}
+    return own | {name: value for name, value in options.items() if value is not None}
 
+# %% ../../nbs/measure/evaluation.ipynb #4aae34ad
+def in_batches(
+    system,
+    captions: list[str],
+    *,
+    n: int = 1,
+    seed: int = 0,
+    batch: int = 32,
+    progress: bool = True,
+    **options,
+) -> Iterator[tuple]:
+    """Pictures of captions, n each, about `batch` at a time: (captions, pictures (B n, 3, H, W)
+    in [-1, 1], on the CPU). Caption i is drawn with seed + i n, so that its pictures depend on
+    no batch. options: of `system.steps`.
+    """
+    from t2i_course.system import last
+    from tqdm.auto import tqdm
 
+    together = max(1, batch // n)
+    with tqdm(total=len(captions), desc="drawing", unit="caption", disable=not progress) as bar:
+        for first in range(0, len(captions), together):
+            part = captions[first : first + together]
+            seeds = [seed + i * n for i in range(first, first + len(part))]
+            yield part, last(system.steps(part, n=n, seed=seeds, **options))
+            bar.update(len(part))
+
+# %% ../../nbs/measure/evaluation.ipynb #c6885913
 def alignment(
     system,
     captions: list[str],
@@ -304,59 +326,28 @@ def alignment(
     better; 1 is perfect).
 
     system: a TextToImage; captions: of the shapes grammar; n: pictures a caption; rerank: draw
-    so many candidates a caption, and count the n that `best_of` chooses. Picture batch b is
-    drawn with seed `seed + b`, so the result depends on `batch` a little. Returns `tally`'s
-    dict with the settings. Raises ValueError for captions that cannot be checked.
+    so many candidates a caption, and count the n that `best_of` chooses; seed, batch: of
+    `in_batches`. Returns `tally`'s dict with the settings. ValueError for captions that cannot
+    be checked.
     """
-    from tqdm.auto import tqdm
     from t2i_course.data.shapes import read_caption, verify
 
     for c in captions:
         read_caption(c)
     if not captions or n < 1:
         raise ValueError("there are no captions to draw; ask for at least one")
+    options = dict(guidance=guidance, num_steps=num_steps, sampler=sampler)
+    each = dict(n=rerank or n, seed=seed, batch=batch, progress=progress)
     if rerank:
         judge = judge or load_system("clip-small")
-    else:
-        captions = [c for c in captions for _ in range(n)]
-    verdicts, more, together = (
-        [],
-        {} if sampler is None else {"sampler": sampler},
-        max(1, batch // (rerank or 1)),
-    )
-    with tqdm(
-        total=len(captions),
-        desc="drawing and checking",
-        unit="caption" if rerank else "picture",
-        disable=not progress,
-    ) as bar:
-        for b, first in enumerate(range(0, len(captions), together)):
-            part = captions[first : first + together]
-            for step in system.steps(
-                part,
-                n=rerank or 1,
-                guidance=guidance,
-                num_steps=num_steps,
-                seed=seed + b,
-                **more,
-            ):
-                pass
-            bar.update(len(part))
-            pictures = step.x.clamp(-1, 1).float().cpu()
-            if rerank:
-                pictures, part = pictures[best_of(pictures, part, n, judge)], [
-                    c for c in part for _ in range(n)
-                ]
-            verdicts += [verify(x, c) for x, c in zip(pictures, part)]
-            bar.set_postfix(
-                aligned=f"{sum(all(v.values()) for v in verdicts) / len(verdicts):.2f}"
-            )
-    return (
-        tally(verdicts)
-        | ({"rerank": rerank} if rerank else {})
-        | used(system, guidance=guidance, num_steps=num_steps, sampler=sampler)
-        | {"seed": seed}
-    )
+    verdicts = []
+    for part, pictures in in_batches(system, captions, **each, **options):
+        if rerank:
+            pictures = pictures[best_of(pictures, part, n, judge)]
+        asked = [c for c in part for _ in range(n)]
+        verdicts += [verify(x, c) for x, c in zip(pictures, asked)]
+    reranked = {"rerank": rerank} if rerank else {}
+    return tally(verdicts) | reranked | used(system, **options) | {"seed": seed}
 
 # %% ../../nbs/measure/evaluation.ipynb #c037
 def speed(
@@ -451,7 +442,7 @@ def record_of(history: list[dict], recipe: dict, **about) -> dict:
         "date": date.today().isoformat(),
     }
 
-
+# %% ../../nbs/measure/evaluation.ipynb #c044a
 def card(system, name: str, runs: dict[str, dict]) -> dict:
     """The model card of a freshly trained system, without scores. runs: what `record_of` says
     of each of its stages.
@@ -629,19 +620,12 @@ def emoji_sheet(
     """
     import textwrap
     from PIL import Image, ImageDraw, ImageFont
-    from tqdm.auto import tqdm
     from t2i_course.data.pictures import to_pil
 
-    pairs, drawn = held_out_emoji(n, seed), []
-    for b in tqdm(range(0, n, 32), desc="drawing emoji", disable=not progress):
-        for step in system.steps(
-            [p["caption"] for p in pairs[b : b + 32]],
-            guidance=guidance,
-            num_steps=num_steps,
-            seed=seed + b,
-        ):
-            pass
-        drawn += [to_pil(x) for x in step.x]
+    pairs = held_out_emoji(n, seed)
+    captions = [p["caption"] for p in pairs]
+    options = dict(seed=seed, progress=progress, guidance=guidance, num_steps=num_steps)
+    drawn = [to_pil(x) for _, part in in_batches(system, captions, **options) for x in part]
     truth = (
         [to_pil(x) for x in real_emoji(pairs, progress, system.image_size)] if real else None
     )
@@ -704,9 +688,8 @@ def emoji_retrieval(
     import torch
     from t2i_course.data.emoji import STYLES, records, rendered
     from t2i_course.data.pictures import to_uint8
-    from tqdm.auto import tqdm
 
-    pairs, drawn = held_out_emoji(n, seed), []
+    pairs = held_out_emoji(n, seed)
     real = {
         s: torch.from_numpy(rendered(s, system.image_size, progress=progress)) for s in STYLES
     }
@@ -714,15 +697,9 @@ def emoji_retrieval(
         s: {r["label"]: i for i, r in enumerate(records(s)) if r["label"] == r["concept"]}
         for s in STYLES
     }
-    for b in tqdm(range(0, n, 32), desc="drawing emoji", disable=not progress):
-        for step in system.steps(
-            [p["caption"] for p in pairs[b : b + 32]],
-            guidance=guidance,
-            num_steps=num_steps,
-            seed=seed + b,
-        ):
-            pass
-        drawn.append(to_uint8(step.x.float().cpu()))
+    captions = [p["caption"] for p in pairs]
+    options = dict(seed=seed, progress=progress, guidance=guidance, num_steps=num_steps)
+    drawn = [to_uint8(part) for _, part in in_batches(system, captions, **options)]
     right, copied, generator = 0, [], torch.Generator().manual_seed(seed)
     for p, picture in zip(pairs, torch.cat(drawn)):
         others = torch.tensor([i for i in plain[p["style"]].values() if i != p["index"]])
@@ -788,7 +765,7 @@ class Leaderboard:
         rows = [line([*self.cells(row), row["about"]], "td") for row in self.rows]
         return "<table>" + line([*self.columns, "what"], "th") + "".join(rows) + "</table>"
 
-
+# %% ../../nbs/measure/evaluation.ipynb #c069a
 def board_row(name: str, system: System, folder: Path) -> dict:
     """What a system's files say of it, for the leaderboard: None where they say nothing, and
     under "fault" what is wrong with them.
@@ -802,7 +779,8 @@ def board_row(name: str, system: System, folder: Path) -> dict:
         for score in filter(None, (shapes, reranked)):
             f"{score['all_true']:.3f} {score['interval'][0]:.3f} {score['interval'][1]:.3f}"
     except (ValueError, TypeError, LookupError, AttributeError):
-        card, shapes, reranked, fault = {}, None, None, "damaged card: t2i doctor"
+        card, fault = {}, "damaged card: t2i doctor"
+        shapes = reranked = None
     file = folder / "model.safetensors"
     about = {"system": name, "reading": system.reading, "about": system.about}
     return about | {

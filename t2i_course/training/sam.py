@@ -8,8 +8,9 @@ Docs: https://t2i-course.github.io/t2i_course/training/sam.html.md"""
 __all__ = ['SAM']
 
 # %% ../../nbs/training/sam.ipynb #c003
+from collections.abc import Callable
 import torch
-from typing import Callable
+from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../../nbs/training/sam.ipynb #c005
@@ -27,43 +28,51 @@ class SAM:
         self.optimizer, self.rho = optimizer, rho
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def gradient(self, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor | None]]:
-        """Loss at the weights, and the gradient of the loss rho uphill from there (Foret, eqs.
-        2 and 3). loss() -> scalar; the weights are as before afterwards.
-        """
-        here = [p.detach().clone() for p in self.parameters]
-        value = loss()
-        slope = torch.autograd.grad(value, self.parameters, allow_unused=True)
-        if all(g is None for g in slope):
-            raise ValueError(
-                "the loss does not depend on the optimiser's parameters; build it from them"
-                " inside loss()"
-            )
+    @torch.no_grad()
+    def climb(self, slope: list[Tensor | None]):
+        """Move the weights rho uphill (Foret, eq. 2)."""
         norm = torch.stack([g.norm() for g in slope if g is not None]).norm().clamp(min=1e-12)
+        for p, g in zip(self.parameters, slope):
+            if g is not None:
+                p.add_(g, alpha=float(self.rho / norm))
+
+# %% ../../nbs/training/sam.ipynb #u0
+@patch
+def gradient(self: SAM, loss: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor | None]]:
+    """Loss at the weights, and the gradient of the loss rho uphill from there (Foret, eq. 3).
+    loss() -> scalar; the weights are as before afterwards.
+    """
+    here = [p.detach().clone() for p in self.parameters]
+    value = loss()
+    slope = torch.autograd.grad(value, self.parameters, allow_unused=True)
+    if all(g is None for g in slope):
+        raise ValueError(
+            "the loss does not depend on the optimiser's parameters; build it from them inside"
+            " loss()"
+        )
+    self.climb(slope)
+    try:
+        above = torch.autograd.grad(loss(), self.parameters, allow_unused=True)
+    finally:
         with torch.no_grad():
-            for p, g in zip(self.parameters, slope):
-                if g is not None:
-                    p.add_(g, alpha=float(self.rho / norm))
-        try:
-            above = torch.autograd.grad(loss(), self.parameters, allow_unused=True)
-        finally:
-            with torch.no_grad():
-                for p, w in zip(self.parameters, here):
-                    p.copy_(w)
-        return value.detach(), list(above)
+            for p, w in zip(self.parameters, here):
+                p.copy_(w)
+    return value.detach(), list(above)
 
-    def step(self, *losses: Callable[[], Tensor]) -> Tensor:
-        """One step of the optimiser.
+# %% ../../nbs/training/sam.ipynb #u1
+@patch
+def step(self: SAM, *losses: Callable[[], Tensor]) -> Tensor:
+    """One step of the optimiser.
 
-        Each of `losses` is the loss of one part of the batch, which climbs by itself, as
-        replicas do. Returns their mean at the old weights.
-        """
-        if not losses:
-            raise ValueError("give step() at least one loss, a function without arguments")
-        found = [self.gradient(loss) for loss in losses]
-        for p, *parts in zip(self.parameters, *(g for _, g in found)):
-            parts = [g for g in parts if g is not None]
-            p.grad = sum(parts) / len(losses) if parts else None
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return torch.stack([value for value, _ in found]).mean()
+    Each of `losses` is the loss of one part of the batch, which climbs by itself, as replicas
+    do. Returns their mean at the old weights.
+    """
+    if not losses:
+        raise ValueError("give step() at least one loss, a function without arguments")
+    found = [self.gradient(loss) for loss in losses]
+    for p, *parts in zip(self.parameters, *(g for _, g in found)):
+        parts = [g for g in parts if g is not None]
+        p.grad = sum(parts) / len(losses) if parts else None
+    self.optimizer.step()
+    self.optimizer.zero_grad()
+    return torch.stack([value for value, _ in found]).mean()
