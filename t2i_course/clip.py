@@ -355,7 +355,9 @@ class TextTransformer(nn.Module):
                     f"{ids.shape[1]} tokens do not fit a context of {self.length}; shorten the"
                     " caption"
                 )
-            if ids.min() < 0 or ids.max() >= self.words.num_embeddings:
+            # on an accelerator one would have to wait for the answer
+            near = ids.device.type == "cpu"
+            if near and (ids.min() < 0 or ids.max() >= self.words.num_embeddings):
                 raise ValueError(
                     f"token ids must lie in 0 .. {self.words.num_embeddings - 1}, got"
                     f" {int(ids.min())} .. {int(ids.max())}; use the model's own encode"
@@ -510,6 +512,10 @@ class CLIP(Saved):
 
         ValueError for none, or for one that is too long.
         """
+        return self.ids_of(captions).to(self.device)
+
+    def ids_of(self, captions: list[str]) -> Tensor:
+        """What `encode` gives, on the CPU."""
         if self.tokenizer is None:
             raise ValueError(
                 "this CLIP was made without a tokenizer; give it token ids: model.text(ids)"
@@ -519,7 +525,7 @@ class CLIP(Saved):
             raise ValueError("no caption given; there must be at least one")
         rows = [[self.start, *row, self.end] for row in rows]
         longest = max(map(len, rows))
-        return torch.tensor([r + [0] * (longest - len(r)) for r in rows], device=self.device)
+        return torch.tensor([r + [0] * (longest - len(r)) for r in rows])
 
     def image_features(self, images: Tensor) -> Tensor:
         """Unit vectors of pictures: (N, 3, image_size, image_size) in [-1, 1] -> (N, embed).
@@ -533,10 +539,12 @@ class CLIP(Saved):
                 f" {tuple(images.shape)}; resize them first"
             )
         check_range(images, "the pictures")
-        return F.normalize(
-            self.image(((images.to(self.device) + 1) / 2 - self.mean) / self.std).float(),
-            dim=-1,
-        )
+        return self.look(images.to(self.device))
+
+    def look(self, images: Tensor) -> Tensor:
+        """`image_features` of pictures that are known to be right, on the model's device."""
+        x = ((images + 1) / 2 - self.mean) / self.std
+        return F.normalize(self.image(x).float(), dim=-1)
 
     def text_features(self, captions: list[str], groups: int = 4) -> Tensor:
         """Unit vectors of captions: (N, embed).
@@ -544,14 +552,15 @@ class CLIP(Saved):
         They are read in up to `groups` batches of similar length, so that short ones need no
         padding.
         """
-        ids = self.encode(captions)
+        ids = self.ids_of(captions)
         lengths = ids.argmax(-1) + 1
         order = lengths.argsort()
         parts = [
-            self.text(ids[rows, : int(lengths[rows].max())])
+            self.text(ids[rows, : int(lengths[rows].max())].to(self.device))
             for rows in order.chunk(groups if len(ids) >= 8 * groups else 1)
         ]
-        return F.normalize(torch.cat(parts)[order.argsort()].float(), dim=-1)
+        back = order.argsort().to(self.device)
+        return F.normalize(torch.cat(parts)[back].float(), dim=-1)
 
     def similarity(self, images: Tensor, captions: str | list[str]) -> Tensor:
         """Cosines of pictures (N, 3, H, W) in [-1, 1] with one caption -> (N,), or with a list
@@ -590,9 +599,8 @@ class CLIP(Saved):
                 }
         features = self.text_features(captions + (list(wrong.values()) if wrong else []))
         text, false = features[: len(captions)], features[len(captions) :]
-        pictures, keys = self.image_features(images), torch.tensor(
-            [meaning(c) for c in captions], device=self.device
-        )
+        pictures = self.look(images)
+        keys = torch.tensor([meaning(c) for c in captions], device=self.device)
         with torch.autocast(
             self.device.type, enabled=False
         ):  # logits up to 100 need more than bfloat16's three digits

@@ -276,7 +276,8 @@ def conditions(self: Imagen, batch: dict) -> tuple[dict, dict]:
     if "tokens" not in batch:
         told = self.read(batch["caption"])
         return told, self.null(told)
-    longest = batch["mask"].any(0).nonzero().max() + 1
+    places = torch.arange(1, batch["mask"].shape[1] + 1, device=self.device)
+    longest = int((batch["mask"] * places).max())
     told = {"tokens": batch["tokens"].float()[:, :longest], "mask": batch["mask"][:, :longest]}
     return told, self.null(told)
 

@@ -160,10 +160,20 @@ class Pretended(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
+def without_autocast(monkeypatch):
+    """Half precision stays off, so that both devices count alike."""
+
+    class Autocast(torch.autocast):
+        def __init__(self, device_type, *args, **kwargs):
+            super().__init__("cpu", enabled=False)
+
+    monkeypatch.setattr(torch, "autocast", Autocast)
+
+
 @contextmanager
 def pretended_device(monkeypatch):
     """The pretended device, and a Ledger of what happens on it."""
-    tensor, as_tensor, autocast = torch.tensor, torch.as_tensor, torch.autocast
+    tensor, as_tensor = torch.tensor, torch.as_tensor
 
     def far_tensor(data, *args, device=None, **kwargs):
         made = tensor(data, *args, **kwargs)
@@ -173,14 +183,9 @@ def pretended_device(monkeypatch):
         made = as_tensor(data, dtype=dtype)
         return made if device is None else made.to(device)
 
-    class Autocast(autocast):
-        def __init__(self, device_type, *args, **kwargs):
-            super().__init__("cpu" if device_type == FAR.type else device_type, *args, **kwargs)
-
     # PyTorch takes a short cut for "meta": it would not look at the numbers
     monkeypatch.setattr(torch, "tensor", far_tensor)
     monkeypatch.setattr(torch, "as_tensor", far_as_tensor)
-    monkeypatch.setattr(torch, "autocast", Autocast)
     module, name = sys.modules["torch.optim.optimizer"], "_get_fused_kernels_supported_devices"
     fused = getattr(module, name)()
     monkeypatch.setattr(module, name, lambda: [*fused, FAR.type])

@@ -2,12 +2,18 @@
 devices or asks for double precision, what it says is what the CPU says, and it hardly waits.
 """
 
+import atexit
+import shutil
+import tempfile
+from functools import cache
+
 import pytest
 import torch
-from pretended import FAR, FarTensor, pretended_device
+from pretended import FAR, FarTensor, pretended_device, without_autocast
 from torch import nn
 
 from t2i_course.data.captioned import CaptionedImages
+from t2i_course.networks.text import Tokenizer
 from t2i_course.training.loop import train
 from t2i_course.training.recipe import Recipe
 
@@ -73,7 +79,56 @@ def ldm_vq():
     return ldm(first_stage="vq", autoencoder=vq)
 
 
-SYSTEMS = {f.__name__: f for f in (pixel, dalle, glide, ldm, ldm_vq)}
+def clip():
+    from t2i_course.clip import CLIP
+
+    sizes = dict(
+        vision=dict(patch=8, dim=24, depth=1, heads=2), text=dict(dim=24, depth=1, heads=2)
+    )
+    return CLIP.create(CAPTIONS, image_size=16, length=32, embed=16, **sizes)
+
+
+def unclip():
+    from t2i_course.unclip import UnCLIP
+
+    prior = dict(dim=24, depth=1, heads=2)
+    net = dict(NET, attention=(1,), head_dim=16)
+    sizes = dict(
+        prior=prior,
+        ar_prior=dict(prior, keep=6, buckets=8),
+        upsamplers=[dict(size=16, crop=0.5, num_steps=2, unet=NET)],
+        decoder=dict(width=24, depth=1, heads=2, unet=net),
+    )
+    folder = clip_folder()
+    torch.manual_seed(0)
+    return UnCLIP.create(clip=folder, base_size=8, **sizes)
+
+
+@cache
+def clip_folder() -> str:
+    """A folder with a tiny CLIP, as long as the tests run."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    torch.manual_seed(0)
+    clip().save_pretrained(folder, dtype=torch.float32)
+    return f"{folder}/"
+
+
+def imagen():
+    from t2i_course.imagen import Imagen
+
+    wide = dict(patch=2, head_dim=8, pool_heads=2, emb_dim=32)
+    deep = dict(heads=2, groups=8, emb_dim=16, pool_heads=2)
+    sizes = dict(
+        language=dict(name="reader", length=24, dim=24, depth=1, heads=2, hidden=32),
+        base=dict(NET, attention=(1,)) | wide,
+        upsampler=dict(deep, first=8, channels=(8, 16), depths=(1, 1), attention=(1,)),
+    )
+    sizes |= dict(base_size=8, image_size=16, crop=8)
+    return Imagen.create(CAPTIONS, glide=None, **sizes)
+
+
+SYSTEMS = {f.__name__: f for f in (pixel, clip, dalle, glide, ldm, ldm_vq, unclip, imagen)}
 DRAWS = {
     "pixel": [dict(sampler=s, num_steps=4) for s in ("ddpm", "ddim", "dpm++")],
     "dalle": [dict(guidance=2.0), dict(top_k=5)],
@@ -81,6 +136,14 @@ DRAWS = {
     + [dict(sampler="ddpm", num_steps=4, clip_guidance=3.0)],
     "ldm": [dict(sampler=s, num_steps=4) for s in ("ddpm", "ddim", "dpm++")],
     "ldm_vq": [dict(num_steps=2)],
+    "unclip": [
+        dict(num_steps=4, prior_steps=3),
+        dict(num_steps=4, prior_steps=3, sampler="ddpm", prior="ar"),
+    ],
+    "imagen": [
+        dict(num_steps=4, up_steps=3, sampler=s, threshold=t)
+        for s, t in (("ddpm", "dynamic"), ("dpm++", "static"))
+    ],
 }
 # with a picture (3, 16, 16) and a mask (16, 16), both on the CPU
 EDITS = {
@@ -92,15 +155,30 @@ EDITS = {
         lambda m, x, mask: m.edit(x, mask, CAPTIONS[:2], num_steps=3).images,
         lambda m, x, mask: m.image_to_image(x, CAPTIONS[:2], 0.5, num_steps=4).images,
     ],
+    "unclip": [
+        lambda m, x, mask: m.vary(x, n=2, num_steps=3).images,
+        lambda m, x, mask: m.interpolate(x, -x, n=2, num_steps=3).images,
+        lambda m, x, mask: m.text_diff(x, CAPTIONS[0], CAPTIONS[1], num_steps=3).images,
+    ],
+    "imagen": [
+        lambda m, x, mask: m.enlarge(x[None, :, ::2, ::2], CAPTIONS[:1], up_steps=3).images,
+        lambda m, x, mask: m.paint(CAPTIONS[0], {"star": mask}, num_steps=3, up_steps=2).images,
+    ],
 }
 STAGES = {
     "pixel": ["model"],
+    "clip": ["model"],
     "dalle": ["dvae", "transformer"],
     "glide": ["text", "base", "upsampler", "inpaint", "noisy_clip"],
     "ldm": ["autoencoder", "text", "model"],
     "ldm_vq": ["autoencoder", "text", "model"],
+    "unclip": ["prior", "ar_prior", "decoder", "upsampler"],
+    "imagen": ["language", "base", "upsampler"],
 }
 EVERY_STAGE = [(name, stage) for name, stages in STAGES.items() for stage in stages]
+OPTIMIZERS = ["adamw", "muon"]
+TRAININGS = [(*stage, OPTIMIZERS[i % 2]) for i, stage in enumerate(EVERY_STAGE)]
+TRAININGS += [("pixel", "model", "muon"), ("glide", "base", "muon")]
 
 
 def made(name: str) -> nn.Module:
@@ -122,13 +200,24 @@ def lesson() -> CaptionedImages:
     )
 
 
+def stages_of(model) -> dict[str, nn.Module]:
+    """CLIP, which draws nothing, is its own one stage."""
+    return getattr(model, "stages", {"model": model})
+
+
+@pytest.fixture(autouse=True)
+def prepared(monkeypatch):
+    without_autocast(monkeypatch)
+    monkeypatch.setattr("t2i_course.imagen.minilm", Teacher)
+
+
 def near(x):
     return x.near if isinstance(x, FarTensor) else x
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_stage_is_tried(name):
-    assert list(made(name).stages) == STAGES[name]
+    assert list(stages_of(made(name))) == STAGES[name]
 
 
 @pytest.mark.parametrize(
@@ -169,54 +258,76 @@ def test_edits(name, edit, monkeypatch):
         assert torch.allclose(edit(model, picture.to(FAR), mask.to(FAR)), wanted, atol=1e-4)
 
 
+class Teacher:
+    """Stands for the language model that Imagen's reader learns from: states of its own."""
+
+    dim = 160
+
+    def __init__(self):
+        self.bpe = Tokenizer.from_captions(CAPTIONS).bpe
+
+    def read(self, texts: list[str]) -> dict[str, torch.Tensor]:
+        n = max(len(e.ids) for e in self.bpe.encode_batch(list(texts)))
+        states = torch.randn(n, self.dim, generator=torch.Generator().manual_seed(4))
+        scale = torch.tensor([float(len(t)) for t in texts])[:, None, None]
+        return {"tokens": torch.cos(scale * states)}
+
+
+def loss_of(model: nn.Module, name: str, device) -> tuple[nn.Module, dict]:
+    """A stage, ready to learn on the device, and a batch for it."""
+    stage, data = stages_of(model)[name].train().to(device), lesson()
+    prepared = getattr(stage, "prepare", lambda data: {})(data)
+    image = data.images[:4].to(device).float() / 127.5 - 1
+    rows = {k: v[:4].to(device) for k, v in prepared.items()}
+    return stage, {"image": image, "caption": data.captions[:4]} | rows
+
+
 @pytest.mark.parametrize("name, stage", EVERY_STAGE)
 def test_loss(name, stage, monkeypatch):
-    model, data = made(name), lesson()
-    stage_near = model.stages[stage]
-    prepared = getattr(stage_near, "prepare", lambda data: {})(data)
-    batch = {"image": data.images[:4].float() / 127.5 - 1, "caption": data.captions[:4]}
-    batch |= {k: v[:4] for k, v in prepared.items()}
+    trained, batch = loss_of(made(name), stage, "cpu")
     torch.manual_seed(7)
-    wanted = stage_near.loss(batch)
+    wanted, model = trained.loss(batch), made(name)
     with pretended_device(monkeypatch) as ledger:
-        model = model.to(FAR)
-        stage_far = model.stages[stage]
-        far = {k: v.to(FAR) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        trained, batch = loss_of(model.to(FAR), stage, FAR)
         ledger.waits.clear()
         torch.manual_seed(7)
-        found = stage_far.loss(far)
+        found = trained.loss(batch)
         waits = dict(ledger.waits)
         found["loss"].backward()
-        for k, v in found.items():
-            assert torch.allclose(near(v.detach()), wanted[k].detach(), rtol=1e-3, atol=1e-5), k
-    assert not waits, waits
+    for k, v in found.items():
+        assert torch.allclose(near(v.detach()), wanted[k].detach(), rtol=2e-3, atol=1e-5), k
+    # the reader and Imagen cut a batch to its longest text; a codebook looks once if it has begun
+    once = name == "imagen" or (name, stage) == ("ldm_vq", "autoencoder")
+    assert sum(waits.values()) <= (3 if stage == "language" else once), waits
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("name, stage", EVERY_STAGE)
+@pytest.mark.parametrize("name, stage, optimizer", TRAININGS)
 def test_trains_and_goes_on(name, stage, optimizer, monkeypatch, tmp_path):
-    from accelerate import Accelerator
+    from accelerate import PartialState
 
-    recipe = Recipe(steps=4, batch_size=4, optimizer=optimizer, warmup=1, save_every=2)
+    recipe = Recipe(steps=2, batch_size=4, optimizer=optimizer, warmup=1, save_every=1)
     options = dict(progress=False, log_every=1)
 
-    def run(out, device, **more):
-        model = made(name).to(device)
-        history = train(model.stages[stage], lesson(), recipe, out, **options, **more)
-        return [h["loss"] for h in history], model
+    def run(model, out, device, **more):
+        torch.manual_seed(0)  # a stage may begin with layers of its own
+        trained = stages_of(model.to(device))[stage]
+        history = train(trained, lesson(), recipe, out, **options, **more)
+        return [h["loss"] for h in history]
 
     def stop(stage, step, history):
         raise KeyboardInterrupt
 
-    wanted, _ = run(None, "cpu", cpu=True)
+    near_model, model, stopped, resumed = (made(name) for _ in range(4))
+    wanted = run(near_model, None, "cpu", cpu=True)
     with pretended_device(monkeypatch):
-        monkeypatch.setattr(Accelerator, "device", property(lambda self: FAR))
-        whole, model = run(None, FAR)
+        there = property(lambda self: FAR, lambda self, found: None)
+        monkeypatch.setattr(PartialState, "device", there, raising=False)
+        whole = run(model, None, FAR)
         assert all(p.device.type == FAR.type for p in model.parameters())
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, FAR, on_save=stop)
-        again, resumed = run(tmp_path, FAR)
-    assert whole == pytest.approx(wanted, rel=1e-2)  # latents of bfloat16 differ a little
+            run(stopped, tmp_path, FAR, on_save=stop)
+        again = run(resumed, tmp_path, FAR)
+    assert whole == pytest.approx(wanted, rel=2e-3)
     assert again == whole
     for (n, a), b in zip(model.named_parameters(), resumed.parameters()):
         assert torch.equal(a.near, b.near), n

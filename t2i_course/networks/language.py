@@ -327,23 +327,21 @@ class Distillation(nn.Module):
             ids.shape[1], device=ids.device
         )
         wanted = self.lessons["states"][row.clamp(max=len(self.lessons["states"]) - 1)].float()
-        unexplained = (self.imitate(seen["tokens"])[mask].float() - wanted[mask]).square().sum(
-            -1
-        ).mean() / self.spread
+        words = mask.nonzero(as_tuple=True)
+        error = (self.imitate(seen["tokens"])[words].float() - wanted[words]).square()
+        unexplained = error.sum(-1).mean() / self.spread
         far = int(torch.randint(1, self.reach + 1, ())) * (1 if torch.rand(()) < 0.5 else -1)
         there = torch.roll(ids, -far, 1)
         ends = torch.arange(ids.shape[1], device=ids.device) + far
         known = mask & torch.roll(mask, -far, 1) & (ends >= 0) & (ends < ids.shape[1])
+        known = known.nonzero(as_tuple=True)
+        n = max(1, len(known[0]))
         guess = self.neighbours[far - 1 if far > 0 else self.reach - far - 1](
             seen["tokens"][known]
         )
         scores = F.linear(guess, self.reader.t5.words.weight / self.reader.dim**0.5).float()
-        naming = F.cross_entropy(scores, there[known]) if known.any() else scores.sum()
-        named = (
-            (scores.argmax(-1) == there[known]).float().mean()
-            if known.any()
-            else scores.new_zeros(())
-        )
+        naming = F.cross_entropy(scores, there[known], reduction="sum") / n
+        named = (scores.argmax(-1) == there[known]).float().sum() / n
         return {
             "loss": unexplained + self.weight * naming,
             "unexplained": unexplained.detach(),

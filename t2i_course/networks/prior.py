@@ -39,14 +39,14 @@ class Codes(nn.Module):
         """Principal axes of embeddings z: (N, embed), N at least 2."""
         if len(z) < 2:
             raise ValueError(f"principal axes need at least two embeddings, got {len(z)}")
-        z = z.double()
+        z = z.cpu().double()  # on the CPU: not every accelerator has double precision
         variance, axes = torch.linalg.eigh(torch.cov(z.T))
         for buffer, value in (
             (self.mean, z.mean(0)),
             (self.axes, axes.T.flip(0)),
             (self.spread, variance.flip(0).clamp(min=1e-8).sqrt()),
         ):
-            buffer.copy_(value)
+            buffer.copy_(value.to(buffer.dtype))
 
     def reduce(self, z: Tensor, k: int) -> Tensor:
         """Embeddings with all but their first k principal coordinates set to the mean.
