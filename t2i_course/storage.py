@@ -172,7 +172,7 @@ DTYPES = dict(F64="float64", F32="float32", F16="float16", BF16="bfloat16", BOOL
 DTYPES |= dict(I64="int64", I32="int32", I16="int16", I8="int8", U8="uint8")
 
 
-def checksum(tensors: dict[str, Tensor], words: str) -> int:
+def checksum(tensors: dict, words: str) -> int:
     """A CRC-32 of a text and of names, types, shapes and bytes of tensors on the CPU."""
     import torch
 
@@ -184,7 +184,7 @@ def checksum(tensors: dict[str, Tensor], words: str) -> int:
 
 
 def save_tensors(
-    path: str | Path, tensors: dict[str, Tensor], metadata: dict | None = None
+    path: str | Path, tensors: dict, metadata: dict | None = None
 ) -> Path:
     """Write named tensors and JSON metadata to one safetensors file, whole or not at all, with
     a checksum. The same content gives the same bytes.
@@ -260,7 +260,7 @@ def _first_byte(item) -> tuple:
     return tuple(place)
 
 # %% ../nbs/storage.ipynb #s007
-def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+def load_tensors(path: str | Path) -> tuple[dict, dict]:
     """Read what `save_tensors` wrote, or any safetensors file: (tensors on the CPU, metadata).
 
     Raises ValueError naming the file and what is wrong with it.
@@ -289,7 +289,7 @@ def signed(metadata: dict) -> tuple[str, str]:
     return ("", words) if words.startswith("{") else (promised, rest)
 
 
-def _read_tensor(f, dtype: str, shape: tuple, begin: int, end: int) -> Tensor:
+def _read_tensor(f, dtype: str, shape: tuple, begin: int, end: int):
     """One tensor of an open safetensors file."""
     import torch
 
@@ -360,8 +360,8 @@ def keep_modes(folder: Path, new: Path):
 
 # %% ../nbs/storage.ipynb #c010
 def load_strictly(
-    module: torch.nn.Module, state: dict[str, Tensor], origin: str = "the file"
-) -> torch.nn.Module:
+    module, state: dict, origin: str = "the file"
+):
     """Copy a state dict into a module, refusing missing, extra or misshapen entries and NaN by
     name (ValueError). Returns the module.
     """
@@ -372,7 +372,7 @@ def load_strictly(
     return module
 
 
-def check_fit(own: dict[str, Tensor], found: dict[str, tuple], origin: str, kind: str):
+def check_fit(own: dict, found: dict[str, tuple], origin: str, kind: str):
     """ValueError where names and shapes that were found are not those of a state dict."""
     problems = [f"missing {k}" for k in own if k not in found]
     problems += [f"extra {k}" for k in found if k not in own]
@@ -384,7 +384,7 @@ def check_fit(own: dict[str, Tensor], found: dict[str, tuple], origin: str, kind
         raise ValueError(f"{origin} does not fit {kind}: {'; '.join(problems[:4])}{more}")
 
 
-def check_finite(state: dict[str, Tensor], origin: str, advice: str = "take an earlier one"):
+def check_finite(state: dict, origin: str, advice: str = "take an earlier one"):
     """ValueError where a weight is NaN or infinite, with its name."""
     for name, v in state.items():
         if v.is_floating_point() and v.numel() and not all(e.isfinite() for e in v.aminmax()):
@@ -584,7 +584,7 @@ def blamed(error: BaseException, config: dict, inside: str = "") -> str:
     return max(deeper, default="", key=len) or found
 
 # %% ../nbs/storage.ipynb #s025
-def load_pretrained(cls: type, name_or_folder: str | Path) -> torch.nn.Module:
+def load_pretrained(cls: type, name_or_folder: str | Path):
     """Rebuild a system of class `cls` from a folder or a shipped name, strictly, in float32, on
     the CPU. ValueError that names file and field where something is wrong.
     """
@@ -600,7 +600,7 @@ def load_pretrained(cls: type, name_or_folder: str | Path) -> torch.nn.Module:
         return load_strictly(system, with_new_names(system, tensors), str(weights))
 
 
-def with_new_names(system: torch.nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_new_names(system, state: dict) -> dict:
     """A state dict whose entries that `system` does not know go through its table `renamed`
     ({pattern: replacement}, in order): weights saved under former names still fit.
     """
@@ -615,10 +615,10 @@ def with_new_names(system: torch.nn.Module, state: dict[str, Tensor]) -> dict[st
 
 # %% ../nbs/storage.ipynb #s025a
 def save_pretrained(
-    system: torch.nn.Module,
+    system,
     folder: str | Path,
     card: dict | None = None,
-    dtype: torch.dtype | None = None,
+    dtype=None,
 ):
     """Write a system's config.json, model.safetensors (floats as dtype, by default float16)
     and, where given, card.json.
