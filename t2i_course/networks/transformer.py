@@ -206,7 +206,7 @@ def reset(self: Transformer):
     """Start as GPT-2 does (sec. 2.3): weights from N(0, 0.02), those that end a residual branch
     smaller by sqrt(2 depth).
     """
-    smaller = (2 * len(self.blocks)) ** -0.5
+    smaller = (2 * max(1, len(self.blocks))) ** -0.5
     for name, p in self.named_parameters():
         ends_branch = name.endswith(("out.weight", "narrow.weight"))
         if p.ndim == 2:

@@ -163,7 +163,8 @@ def ldm_parameters(part):
     """Parameters of Stable Diffusion 1.x: "unet", "text" or "autoencoder"."""
     from t2i_course.ldm import StableDiffusion
 
-    return _built(lambda: getattr(StableDiffusion(), part))
+    name = {"unet": "diffusion", "text": "text_encoder"}.get(part, part)
+    return _built(lambda: getattr(StableDiffusion(), name))
 
 
 @formula
