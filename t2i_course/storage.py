@@ -573,7 +573,7 @@ def check_pretrained(cls: type, folder: Path) -> dict:
         )
     return config
 
-
+# %% ../nbs/storage.ipynb #s032
 def sum_of(config: dict) -> str:
     """A checksum of a config's names and values."""
     words = json.dumps(config, sort_keys=True)

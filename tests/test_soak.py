@@ -47,14 +47,14 @@ def test_it_sees_weights_without_a_checksum(monkeypatch, capsys):
 
 def test_it_sees_a_library_s_own_words(monkeypatch, capsys):
     monkeypatch.setattr(soak, "check_prompts", lambda text: [text])
-    failed, said = failures_of("prompts", 150, capsys)
+    failed, said = failures_of("prompts", 75, capsys)
     assert failed and "RAW" in said
 
 
 def test_it_sees_injected_code(monkeypatch, capsys):
     page = "<figure>{}</figure>".format
     monkeypatch.setattr(soak.Gallery, "_repr_html_", lambda self: page(self.prompts[0]))
-    failed, said = failures_of("prompts", 150, capsys)
+    failed, said = failures_of("prompts", 75, capsys)
     assert failed and "INJECTED" in said
 
 

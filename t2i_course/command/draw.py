@@ -78,7 +78,7 @@ def check_prompt(prompt: str):
             " white background'"
         )
     if not prompt.isascii() and "\udc80" <= max(prompt) and not _is_utf8(prompt):
-        raise ValueError(f"the prompt {prompt[:40]!a} holds bytes that are not UTF-8; type it anew")
+        raise ValueError(f"the prompt {prompt[:40]!a} holds bytes that are not UTF-8; type it")
 
 
 def _is_utf8(text: str) -> bool:
