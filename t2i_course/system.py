@@ -173,7 +173,7 @@ def check_prompts(prompts: str | list[str], n: int = 1) -> list[str]:
         raise ValueError("no prompt given; say what to draw")
     if isinstance(n, bool) or not hasattr(n, "__index__") or operator.index(n) < 1:
         raise ValueError(
-            f"n is the number of pictures a prompt, a whole number from 1 up, got {n!r}"
+            f"n is the number of pictures a prompt, a whole number, at least 1; got {n!r}"
         )
     for p in prompts:
         if not isinstance(p, str):
