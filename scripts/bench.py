@@ -87,7 +87,7 @@ def unets():
     {name: callable (x, t) -> prediction}, models.
     """
     import torch
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     UNet2DModel = reference("diffusers").UNet2DModel
     from t2i_course.networks.unet import UNet
@@ -156,7 +156,7 @@ def bench_ddim(rounds):
     U-Net; and what each sampler costs by itself.
     """
     import torch
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     DDIMScheduler = reference("diffusers").DDIMScheduler
     from t2i_course.ddpm import ddim
@@ -212,7 +212,7 @@ def bench_transformer(rounds):
     """
     import torch
     from torch import nn
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     GPT2Config, GPT2LMHeadModel = (
         getattr(reference("transformers"), name) for name in ("GPT2Config", "GPT2LMHeadModel")
@@ -294,7 +294,7 @@ def bench_clip(rounds):
     from t2i_course.clip import CLIP, PUBLISHED, published_names
     from t2i_course.storage import load_strictly
     from t2i_course.data.emoji import records
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     say("CLIP ViT-B/32, float32, 1 thread")
     open_clip = reference("open_clip")
@@ -346,7 +346,7 @@ def tiny_stable_diffusion(folder):
     """
     import gzip, torch
     from t2i_course.ldm import LatentDiffusion
-    from t2i_course.published.files import reference
+    from t2i_course.published.references import reference
 
     open_clip, transformers, diffusers = (
         reference("open_clip"),

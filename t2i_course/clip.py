@@ -21,7 +21,7 @@ from .storage import load_strictly
 from .published.clip import PUBLISHED, published_names
 from .data.emoji import archive
 from .data.pictures import check_range
-from .published.files import fetch, read_published
+from .published.files import file_of, published_state
 from t2i_course.data.shapes import (
     BACKGROUNDS,
     COLOURS,
@@ -514,22 +514,11 @@ class CLIP(Saved):
             raise ValueError(
                 "this CLIP was made without a tokenizer; give it token ids: model.text(ids)"
             )
-        if isinstance(captions, str):
-            raise ValueError(
-                "encode takes a list of captions; put the caption in a list: [caption]"
-            )
-        rows = [
-            [self.start, *e.ids, self.end]
-            for e in self.tokenizer.bpe.encode_batch(list(captions), add_special_tokens=False)
-        ]
+        rows = self.tokenizer.words(captions, self.length - 2)
         if not rows:
             raise ValueError("no caption given; there must be at least one")
+        rows = [[self.start, *row, self.end] for row in rows]
         longest = max(map(len, rows))
-        if longest > self.length:
-            raise ValueError(
-                f"a caption has {longest - 2} tokens and the model reads {self.length - 2};"
-                f" shorten it: {captions[[len(r) for r in rows].index(longest)][:60]!r}..."
-            )
         return torch.tensor([r + [0] * (longest - len(r)) for r in rows], device=self.device)
 
     def image_features(self, images: Tensor) -> Tensor:
@@ -651,14 +640,11 @@ class CLIP(Saved):
             raise ValueError(
                 f"unknown checkpoint {repo!r}; choose one of {', '.join(PUBLISHED)}"
             )
-        bpe = fetch(repo, "tokenizer.json", revision).read_text(encoding="utf8")
-        try:
-            weights = fetch(repo, "model.safetensors", revision)
-        except ValueError:
-            weights = fetch(repo, "pytorch_model.bin", revision)
+        bpe = file_of(repo, "tokenizer.json", revision).read_text(encoding="utf8")
+        weights = published_state(repo, revision=revision)
         return load_strictly(
             cls(**PUBLISHED[repo] | {"tokenizer": bpe}),
-            published_names(read_published(weights)),
+            published_names(weights),
             repo,
         ).eval()
 

@@ -1,4 +1,4 @@
-"""Train a network to see through noise, then walk back from pure noise to a picture
+"""Teach a network to see the noise in a picture, and pictures come out of noise: by a thousand steps, and then by ten.
 
 Docs: https://t2i-course.github.io/t2i_course/readings/ddpm.html.md"""
 
@@ -6,19 +6,20 @@ Docs: https://t2i-course.github.io/t2i_course/readings/ddpm.html.md"""
 
 # %% auto #0
 __all__ = ['Denoiser', 'TARGETS', 'check_finite', 'diffusion_loss', 'reverse_variance', 'vlb_weight', 'decoder_nll', 'vlb_term',
-           'vlb_terms', 'step_indices', 'transitions', 'predict_x0', 'ancestral', 'ddim', 'dpm_solver_pp_2m',
-           'ddim_invert']
+           'vlb_terms', 'step_indices', 'transitions', 'predict_x0', 'ancestral', 'ddim', 'ddim_invert', 'half_log_snr',
+           'dpm_solver_pp_2m']
 
-# %% ../nbs/readings/02_ddpm.ipynb #c003
+# %% ../nbs/readings/02_ddpm.ipynb #imports
 import math
 from typing import Callable, Iterator
+
 import torch
 from torch import Tensor
-from .diffusion import Schedule, at, q_sample, q_posterior, to_x0, to_eps, to_v
+from .diffusion import Schedule, at, q_posterior, q_sample, to_eps, to_v, to_x0
 from .system import Step, noise_like
 
-# %% ../nbs/readings/02_ddpm.ipynb #c022
-# (x_t (B, C, H, W), t (B,), conditioning) -> prediction (B, C, H, W) of "eps", "x0" or "v"
+# %% ../nbs/readings/02_ddpm.ipynb #targets
+# (x_t (B, ...), t (B,), conditioning) -> prediction (B, ...) of "eps", "x0" or "v"
 Denoiser = Callable
 
 TARGETS = {
@@ -29,15 +30,14 @@ TARGETS = {
 
 
 def check_finite(x_0: Tensor):
-    """ValueError where a batch on the CPU holds NaN or infinity. Elsewhere nothing is looked at:
-    one would have to wait for the accelerator, and the training loop watches the loss.
+    """ValueError where a batch on the CPU holds NaN or infinity. Elsewhere nothing is looked
+    at: one would have to wait for the accelerator, and the training loop watches the loss.
     """
     if x_0.device.type == "cpu" and not torch.isfinite(x_0).all():
-        raise ValueError(
-            "the batch holds NaN or infinity; check the pictures before training on them"
-        )
+        advice = "check the pictures before training on them"
+        raise ValueError(f"the batch holds NaN or infinity; {advice}")
 
-
+# %% ../nbs/readings/02_ddpm.ipynb #loss-function
 def diffusion_loss(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -49,33 +49,34 @@ def diffusion_loss(
     weight: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """L_simple (DDPM, eq. 14 and Algorithm 1), one value a picture: mean squared error of the
-    prediction at a random time.
+    """L_simple (DDPM, eq. 14, Algorithm 1): squared error of the prediction, one a picture.
 
-    x_0: (B, ...) in [-1, 1]; t: (B,) and noise: (B, ...) are drawn when not given; weight: (T,)
-    weights the time steps. Returns (B,).
+    x_0: (B, ...) in [-1, 1] -> (B,). t: (B,) and noise: like x_0, drawn where not given;
+    weight: (T,), for each time. ValueError for NaN in x_0 and for another prediction_type.
     """
     if prediction_type not in TARGETS:
         known = ", ".join(TARGETS)
         raise ValueError(f"prediction_type is one of {known}, not {prediction_type!r}")
     check_finite(x_0)
     if t is None:
-        t = torch.randint(0, schedule.T, (len(x_0),), device=x_0.device, generator=generator)
+        home = x_0.device if generator is None else generator.device
+        t = torch.randint(schedule.T, (len(x_0),), device=home, generator=generator)
+        t = t.to(x_0.device)
     if noise is None:
-        noise = torch.randn(x_0.shape, device=x_0.device, dtype=x_0.dtype, generator=generator)
+        noise = noise_like(x_0, generator)
     x_t = q_sample(schedule, x_0, t, noise)
     target = TARGETS[prediction_type](schedule, x_0, x_t, t, noise)
     prediction = denoiser(x_t, t, conditioning).float()
     error = (prediction - target).square().flatten(1).mean(1)
     return error if weight is None else error * weight.to(error)[t]
 
-# %% ../nbs/readings/02_ddpm.ipynb #c031
+# %% ../nbs/readings/02_ddpm.ipynb #reverse-variance
 def reverse_variance(schedule: Schedule, variance: str = "small") -> Tensor:
     """(T,) sigma_t^2 of the reverse step p(x_{t-1} | x_t): "small" is beta-tilde, "large" is
     beta (DDPM, sec. 3.2).
 
     beta-tilde of the very first step is 0, which no density can have; "small" takes the second
-    step's there, as the released code does.
+    step's there, as the released code does. (That code does so for "large", too.)
     """
     if variance not in ("small", "large"):
         raise ValueError(f"variance is 'small' or 'large', not {variance!r}")
@@ -83,16 +84,15 @@ def reverse_variance(schedule: Schedule, variance: str = "small") -> Tensor:
         return schedule.beta
     return torch.cat([schedule.posterior_variance[1:2], schedule.posterior_variance[1:]])
 
-# %% ../nbs/readings/02_ddpm.ipynb #c036
+# %% ../nbs/readings/02_ddpm.ipynb #vlb-weight
 def vlb_weight(schedule: Schedule, variance: str = "small") -> Tensor:
     """(T,) beta^2 / (2 sigma^2 alpha (1 - alpha_bar)): the weight of |eps - eps_hat|^2 in
     L_{t-1}, in nats (DDPM, eq. 12). L_simple drops it.
     """
-    return schedule.beta**2 / (
-        2 * reverse_variance(schedule, variance) * schedule.alpha * (1 - schedule.alpha_bar)
-    )
+    sigma2 = reverse_variance(schedule, variance)
+    return schedule.beta**2 / (2 * sigma2 * schedule.alpha * (1 - schedule.alpha_bar))
 
-# %% ../nbs/readings/02_ddpm.ipynb #c040
+# %% ../nbs/readings/02_ddpm.ipynb #decoder
 def decoder_nll(x_0: Tensor, mean: Tensor, sigma2: Tensor, levels: int | None = 256) -> Tensor:
     """-log p(x_0 | x_1) in nats, one value a dimension: `levels` bins over [-1, 1] (DDPM, eq.
     13), or the density itself where levels is None.
@@ -107,7 +107,7 @@ def decoder_nll(x_0: Tensor, mean: Tensor, sigma2: Tensor, levels: int | None = 
     upto = torch.where(x_0 > 1 - half, 1.0, torch.special.ndtr((x_0 + half - mean) / std))
     return -(upto - below).clamp(min=1e-12).log()
 
-# %% ../nbs/readings/02_ddpm.ipynb #c043
+# %% ../nbs/readings/02_ddpm.ipynb #vlb-term
 def vlb_term(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -124,35 +124,27 @@ def vlb_term(
     """One term of the bound (DDPM, eq. 5) at one random x_t, in bits per dimension: L_{t-1} for
     index t >= 1, L_0 for t = 0.
 
-    x_0: (B, ...), t: (B,) -> (B,). variance, levels: see `reverse_variance` and `decoder_nll`;
-    clip: keep x0_hat in [-1, 1].
+    x_0: (B, ...), t: (B,) -> (B,) float64, on the CPU. variance, levels: see `reverse_variance`
+    and `decoder_nll`; clip: keep x0_hat in [-1, 1].
     """
-    x_t = q_sample(
-        schedule,
-        x_0,
-        t,
-        torch.randn(x_0.shape, dtype=x_0.dtype, device=x_0.device, generator=generator),
-    )
+    x_t = q_sample(schedule, x_0, t, noise_like(x_0, generator))
     prediction = denoiser(x_t, t, conditioning).to(x_t.dtype)
     x0_hat = to_x0(schedule, x_t, t, prediction, prediction_type)
-    x_0, x_t, x0_hat = (
-        x_0.double(),
-        x_t.double(),
-        (x0_hat.clamp(-1, 1) if clip else x0_hat).double(),
-    )
+    x0_hat = x0_hat.clamp(-1, 1) if clip else x0_hat
+    x_0, x_t, x0_hat = (x.cpu().double() for x in (x_0, x_t, x0_hat))
+    t = t.cpu()
+
     true_mean, true_variance = q_posterior(schedule, x_0, x_t, t)
     mean, _ = q_posterior(schedule, x0_hat, x_t, t)
     sigma2 = at(reverse_variance(schedule, variance), t, x_t)
-    ratio = (true_variance / sigma2).clamp(
-        min=1e-30
-    )  # 0 at t = 0, where the line below is not used
+    ratio = (true_variance / sigma2).clamp(min=1e-30)  # 0 at t = 0, where L_0 stands instead
     terms = ((true_mean - mean) ** 2 / sigma2 + ratio - 1 - ratio.log()) / 2
     first = (t == 0).reshape(sigma2.shape)
     if first.any():
         terms = torch.where(first, decoder_nll(x_0, mean, sigma2, levels), terms)
     return terms.flatten(1).mean(1) / math.log(2)
 
-# %% ../nbs/readings/02_ddpm.ipynb #c045
+# %% ../nbs/readings/02_ddpm.ipynb #vlb-terms
 def vlb_terms(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -171,34 +163,19 @@ def vlb_terms(
     x_0: (B, ...). Returns {"L_T": (B,), "L_t": (B, T-1), "L_0": (B,), "total": (B,)}; column k
     of L_t belongs to time index k + 1.
     """
-    a, x = float(schedule.alpha_bar[-1]), x_0.double()
+    a, x = float(schedule.alpha_bar[-1]), x_0.cpu().double()
     prior = (a * x**2 - a - math.log1p(-a)).flatten(1).mean(1) / (2 * math.log(2))
-    terms = torch.stack(
-        [
-            vlb_term(
-                denoiser,
-                schedule,
-                x_0,
-                torch.full((len(x_0),), t, device=x_0.device),
-                conditioning,
-                prediction_type,
-                variance=variance,
-                levels=levels,
-                clip=clip,
-                generator=generator,
-            )
-            for t in range(schedule.T)
-        ],
-        1,
-    )
-    return {
-        "L_T": prior,
-        "L_t": terms[:, 1:],
-        "L_0": terms[:, 0],
-        "total": prior + terms.sum(1),
-    }
+    how = dict(variance=variance, levels=levels, clip=clip, generator=generator)
+    columns = []
+    for k in range(schedule.T):
+        t = torch.full((len(x_0),), k, device=x_0.device)
+        term = vlb_term(denoiser, schedule, x_0, t, conditioning, prediction_type, **how)
+        columns.append(term)
+    terms = torch.stack(columns, 1)
+    total = prior + terms.sum(1)
+    return {"L_T": prior, "L_t": terms[:, 1:], "L_0": terms[:, 0], "total": total}
 
-# %% ../nbs/readings/02_ddpm.ipynb #c056
+# %% ../nbs/readings/02_ddpm.ipynb #step-indices
 def step_indices(T: int, num_steps: int) -> list[int]:
     """num_steps time indices from T-1 down in even strides; one more stride would reach -1, the
     clean picture (DDIM, sec. 4.2: a sub-sequence tau).
@@ -210,7 +187,7 @@ def step_indices(T: int, num_steps: int) -> list[int]:
         raise ValueError(f"num_steps must lie between 1 and {T}, got {num_steps}")
     return [round(T - i * T / num_steps) - 1 for i in range(num_steps)]
 
-# %% ../nbs/readings/02_ddpm.ipynb #c058
+# %% ../nbs/readings/02_ddpm.ipynb #transitions
 def transitions(
     schedule: Schedule, num_steps: int, times: list[int] | None = None
 ) -> list[tuple[int, int, float, float]]:
@@ -218,7 +195,7 @@ def transitions(
     less noisy time s; the last s is -1.
 
     times: falling time indices to visit instead of num_steps even ones; they may start below
-    T-1. ValueError where they do not fall.
+    T-1. ValueError where they do not fall, and for two times of one noise level.
     """
     times = step_indices(schedule.T, num_steps) if times is None else [int(t) for t in times]
     fall = bool(times) and all(t > s for t, s in zip(times, times[1:]))
@@ -232,7 +209,7 @@ def transitions(
             raise ValueError(f"{here}: there is no noise to remove; leave one of them out")
     return list(zip(times, times[1:] + [-1], levels, levels[1:]))
 
-# %% ../nbs/readings/02_ddpm.ipynb #c062
+# %% ../nbs/readings/02_ddpm.ipynb #predict
 @torch.no_grad()
 def predict_x0(
     denoiser: Denoiser,
@@ -251,7 +228,7 @@ def predict_x0(
     x0_hat = to_x0(schedule, x, time, prediction, prediction_type)
     return x0_hat.clamp(-1, 1) if clip else x0_hat
 
-# %% ../nbs/readings/02_ddpm.ipynb #c068
+# %% ../nbs/readings/02_ddpm.ipynb #ancestral
 def ancestral(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -275,7 +252,8 @@ def ancestral(
     """
     if variance not in ("small", "large"):
         raise ValueError(f"variance is 'small' or 'large', not {variance!r}")
-    steps, x = transitions(schedule, schedule.T if num_steps is None else num_steps, times), x_T
+    num_steps, x = schedule.T if num_steps is None else num_steps, x_T
+    steps = transitions(schedule, num_steps, times)
     for i, (t, s, a, a_prev) in enumerate(steps):
         x0_hat = predict_x0(denoiser, schedule, x, t, conditioning, prediction_type, clip)
         alpha, beta = a / a_prev, 1 - a / a_prev
@@ -284,7 +262,7 @@ def ancestral(
         x = mean if s < 0 else mean + sigma2**0.5 * noise_like(x, generator)
         yield Step(i, len(steps), s, x, x0_hat)
 
-# %% ../nbs/readings/02_ddpm.ipynb #c077
+# %% ../nbs/readings/02_ddpm.ipynb #ddim
 def ddim(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -301,8 +279,8 @@ def ddim(
     """DDIM (Song 2020, eqs. 12 and 16): eta = 0 is deterministic, eta = 1 has the noise of
     DDPM's small variance.
 
-    x_T: (B, C, H, W) standard normal noise. Yields num_steps steps, or one for each of `times`
-    (see `transitions`).
+    x_T: (B, C, H, W) standard normal noise; generator: as in `ancestral`. Yields num_steps
+    steps, or one for each of `times` (see `transitions`).
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta lies between 0 (deterministic) and 1 (DDPM's noise), got {eta}")
@@ -316,41 +294,7 @@ def ddim(
             x = x + sigma * noise_like(x, generator)
         yield Step(i, len(steps), s, x, x0_hat)
 
-# %% ../nbs/readings/02_ddpm.ipynb #c085
-def dpm_solver_pp_2m(
-    denoiser: Denoiser,
-    schedule: Schedule,
-    x_T: Tensor,
-    conditioning=None,
-    *,
-    prediction_type: str = "eps",
-    num_steps: int = 20,
-    clip: bool = True,
-    times: list[int] | None = None,
-) -> Iterator[Step]:
-    """DPM-Solver++(2M) (Lu 2022, Algorithm 2): a second-order multistep solver in log
-    signal-to-noise time; its first and last steps are first order.
-
-    x_T: (B, C, H, W) standard normal noise. Yields num_steps steps, or one for each of `times`
-    (see `transitions`).
-    """
-    half_log_snr = lambda a: 0.5 * math.log(a / (1 - a))
-    steps, x, before, h_before = transitions(schedule, num_steps, times), x_T, None, None
-    for i, (t, s, a, a_prev) in enumerate(steps):
-        x0_hat = predict_x0(denoiser, schedule, x, t, conditioning, prediction_type, clip)
-        if s < 0:
-            x = x0_hat  # clean data lie at infinite log SNR, where no line can be drawn
-        else:
-            h = half_log_snr(a_prev) - half_log_snr(a)
-            target = x0_hat
-            if before is not None:  # second order: lean on the prediction of the step before
-                r = h_before / h
-                target = (1 + 1 / (2 * r)) * x0_hat - 1 / (2 * r) * before
-            x = ((1 - a_prev) / (1 - a)) ** 0.5 * x - a_prev**0.5 * math.expm1(-h) * target
-            before, h_before = x0_hat, h
-        yield Step(i, len(steps), s, x, x0_hat)
-
-# %% ../nbs/readings/02_ddpm.ipynb #c097
+# %% ../nbs/readings/02_ddpm.ipynb #invert
 @torch.no_grad()
 def ddim_invert(
     denoiser: Denoiser,
@@ -370,11 +314,48 @@ def ddim_invert(
     """
     steps, x = transitions(schedule, num_steps, times)[::-1], x_0
     for i, (t, s, a, _) in enumerate(steps):
-        time = torch.full(
-            (len(x),), max(s, 0), device=x.device
-        )  # there is no network for clean data: ask the one for time 0
+        # there is no network for clean data: ask the one for time 0
+        time = torch.full((len(x),), max(s, 0), device=x.device)
         prediction = denoiser(x, time, conditioning).to(x.dtype)
         x0_hat = x if s < 0 else to_x0(schedule, x, time, prediction, prediction_type)
         eps = to_eps(schedule, x, time, prediction, prediction_type)
         x = a**0.5 * x0_hat + (1 - a) ** 0.5 * eps
         yield Step(i, len(steps), t, x, x0_hat)
+
+# %% ../nbs/readings/02_ddpm.ipynb #half-log-snr
+def half_log_snr(alpha_bar: float) -> float:
+    """lambda, the clock of DPM-Solver++: half the logarithm of the signal-to-noise ratio."""
+    return 0.5 * math.log(alpha_bar / (1 - alpha_bar))
+
+# %% ../nbs/readings/02_ddpm.ipynb #solver
+def dpm_solver_pp_2m(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_T: Tensor,
+    conditioning=None,
+    *,
+    prediction_type: str = "eps",
+    num_steps: int = 20,
+    clip: bool = True,
+    times: list[int] | None = None,
+) -> Iterator[Step]:
+    """DPM-Solver++(2M) (Lu 2022, Algorithm 2): a second-order multistep solver in log
+    signal-to-noise time; its first and last steps are first order.
+
+    x_T: (B, C, H, W) standard normal noise. Yields num_steps steps, or one for each of `times`
+    (see `transitions`).
+    """
+    steps, x, before = transitions(schedule, num_steps, times), x_T, None
+    for i, (t, s, a, a_prev) in enumerate(steps):
+        x0_hat = predict_x0(denoiser, schedule, x, t, conditioning, prediction_type, clip)
+        if s < 0:
+            x = x0_hat  # clean data lie at infinite log SNR, where no line can be drawn
+        else:
+            h = half_log_snr(a_prev) - half_log_snr(a)
+            target = x0_hat
+            if before is not None:  # second order: lean on the prediction of the step before
+                r = h_before / h
+                target = (1 + 1 / (2 * r)) * x0_hat - 1 / (2 * r) * before
+            x = ((1 - a_prev) / (1 - a)) ** 0.5 * x - a_prev**0.5 * math.expm1(-h) * target
+            before, h_before = x0_hat, h
+        yield Step(i, len(steps), s, x, x0_hat)

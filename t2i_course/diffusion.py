@@ -1,4 +1,4 @@
-"""How noise eats a picture, and why the way back is possible
+"""Noise eats a picture in a thousand small steps; walk the same steps backwards, and pictures come out of noise.
 
 Docs: https://t2i-course.github.io/t2i_course/readings/diffusion.html.md"""
 
@@ -7,147 +7,100 @@ Docs: https://t2i-course.github.io/t2i_course/readings/diffusion.html.md"""
 # %% auto #0
 __all__ = ['KINDS', 'Schedule', 'at', 'q_step', 'q_sample', 'q_posterior', 'to_x0', 'to_eps', 'to_v', 'GaussianMixture']
 
-# %% ../nbs/readings/01_diffusion.ipynb #c003
+# %% ../nbs/readings/01_diffusion.ipynb #c002
+import functools
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Callable
+
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-# %% ../nbs/readings/01_diffusion.ipynb #c035
+# %% ../nbs/readings/01_diffusion.ipynb #c058
 @dataclass(frozen=True, eq=False)
 class Schedule:
     """A noise schedule: alpha_bar[t] is the share of the picture's variance left after t+1
     noising steps.
 
-    alpha_bar: (T,) kept as float64, never rising, in (0, 1]. Index t runs 0..T-1 and stands for
-    the papers' step t+1; index -1 means clean data, alpha_bar = 1. Raises ValueError for
-    anything else. Source: DDPM, sec. 2; constructors name theirs.
+    alpha_bar: (T,) kept as float64 on the CPU, never rising, in (0, 1]. Index t runs 0..T-1 and
+    stands for the papers' step t+1; index -1 means clean data, alpha_bar = 1. Raises ValueError
+    for anything else. Source: DDPM, sec. 2; constructors name theirs.
     """
 
     alpha_bar: Tensor
     name: str = "custom"
 
     def __post_init__(self):
-        a = self.alpha_bar.cpu().double()
-        if a.ndim != 1 or len(a) < 1:
+        row = self.alpha_bar.cpu().double()
+        if row.ndim != 1 or len(row) < 1:
             raise ValueError(
-                f"alpha_bar must be a row of T numbers, got shape {tuple(a.shape)}"
+                f"alpha_bar must be a row of T numbers, got shape {tuple(row.shape)}"
             )
-        if not (
-            torch.isfinite(a).all()
-            and (a > 0).all()
-            and (a <= 1).all()
-            and (a.diff() <= 0).all()
-        ):
+        inside = (row > 0) & (row <= 1)  # False for NaN
+        if not inside.all() or (row.diff() > 0).any():
             raise ValueError(
                 "alpha_bar must fall from at most 1 and stay above 0; check the betas (each in"
                 " [0, 1))"
             )
-        object.__setattr__(
-            self, "alpha_bar", a
-        )  # the way a frozen dataclass may still tidy its own fields
-
-    @classmethod
-    def from_beta(cls, beta: Tensor, name: str = "custom") -> "Schedule":
-        """From the noise variance beta[t] that each step adds. beta: (T,) in [0, 1). alpha_bar
-        = cumprod(1 - beta).
-        """
-        if not ((beta >= 0) & (beta < 1)).all():
-            raise ValueError(
-                f"each beta must lie in [0, 1); these run from {beta.min():.3g} to"
-                f" {beta.max():.3g}"
-            )
-        return cls(torch.cumprod(1 - beta.double(), 0), name)
-
-    @classmethod
-    def linear(
-        cls, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
-    ) -> "Schedule":
-        """DDPM's schedule (Ho 2020, sec. 4): beta rises linearly from 1e-4 to 0.02 over T =
-        1000 steps.
-        """
-        return cls.from_beta(
-            torch.linspace(beta_start, beta_end, _steps(T), dtype=torch.float64), "linear"
-        )
-
-    @classmethod
-    def scaled_linear(
-        cls, T: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012
-    ) -> "Schedule":
-        """Latent diffusion's schedule (its code calls it "linear"): the square root of beta
-        rises linearly.
-        """
-        if min(beta_start, beta_end) < 0:
-            raise ValueError(f"each beta must lie in [0, 1), got {beta_start} and {beta_end}")
-        return cls.from_beta(
-            torch.linspace(beta_start**0.5, beta_end**0.5, _steps(T), dtype=torch.float64) ** 2,
-            "scaled-linear",
-        )
-
-    @classmethod
-    def cosine(cls, T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> "Schedule":
-        """Improved DDPM's schedule (Nichol 2021, eq. 17): alpha_bar follows cos^2((t/T + s)/(1
-        + s) * pi/2), each beta clipped at max_beta.
-        """
-        f = (
-            torch.cos(
-                (torch.arange(_steps(T) + 1, dtype=torch.float64) / T + s)
-                / (1 + s)
-                * math.pi
-                / 2
-            )
-            ** 2
-        )
-        return cls.from_beta((1 - f[1:] / f[:-1]).clamp(max=max_beta), "cosine")
-
-    def __repr__(self):
-        return (
-            f"Schedule({self.name}, T={self.T}, alpha_bar {self.alpha_bar[0]:.4f} to"
-            f" {self.alpha_bar[-1]:.2e})"
-        )
+        # the way a frozen dataclass may still tidy its own field
+        object.__setattr__(self, "alpha_bar", row)
 
     @property
     def T(self) -> int:
         """Number of steps."""
         return len(self.alpha_bar)
 
-    @property
-    def signal(self) -> Tensor:
-        """(T,) sqrt(alpha_bar), the factor of the picture in the jump."""
-        return self.alpha_bar.sqrt()
+    def __repr__(self):
+        first, last = self.alpha_bar[0], self.alpha_bar[-1]
+        return f"Schedule({self.name}, T={self.T}, alpha_bar {first:.4f} to {last:.2e})"
 
-    @property
-    def noise(self) -> Tensor:
-        """(T,) sqrt(1 - alpha_bar), the factor of the noise in the jump."""
-        return (1 - self.alpha_bar).sqrt()
+# %% ../nbs/readings/01_diffusion.ipynb #c060
+def _once(row: Callable) -> Callable:
+    """Decorator below `@patch(as_prop=True)`: a row of a schedule is computed once and kept."""
 
-    @cached_property
-    def alpha_bar_prev(self) -> Tensor:
-        """(T,) alpha_bar one step earlier; 1 before the first step."""
-        return torch.cat([self.alpha_bar.new_ones(1), self.alpha_bar[:-1]])
+    @functools.wraps(row)
+    def kept(self):
+        if row.__name__ not in self.__dict__:
+            self.__dict__[row.__name__] = row(self)
+        return self.__dict__[row.__name__]
 
-    @cached_property
-    def alpha(self) -> Tensor:
-        """(T,) share of variance kept by step t: alpha_bar[t] / alpha_bar[t-1]."""
-        return self.alpha_bar / self.alpha_bar_prev
+    return kept
 
-    @cached_property
-    def beta(self) -> Tensor:
-        """(T,) noise variance added by step t."""
-        return 1 - self.alpha
+# %% ../nbs/readings/01_diffusion.ipynb #c061
+@patch(as_prop=True)
+@_once
+def alpha_bar_prev(self: Schedule) -> Tensor:
+    """(T,) alpha_bar one step earlier; 1 before the first step."""
+    return torch.cat([self.alpha_bar.new_ones(1), self.alpha_bar[:-1]])
 
-    @cached_property
-    def posterior_variance(self) -> Tensor:
-        """(T,) beta-tilde, the variance of q(x_{t-1} | x_t, x_0) (DDPM, eq. 7)."""
-        return self.beta * (1 - self.alpha_bar_prev) / (1 - self.alpha_bar)
 
-    @cached_property
-    def snr(self) -> Tensor:
-        """(T,) signal-to-noise ratio alpha_bar / (1 - alpha_bar)."""
-        return self.alpha_bar / (1 - self.alpha_bar)
+@patch(as_prop=True)
+@_once
+def alpha(self: Schedule) -> Tensor:
+    """(T,) share of variance kept by step t: alpha_bar[t] / alpha_bar[t-1]."""
+    return self.alpha_bar / self.alpha_bar_prev
+
+
+@patch(as_prop=True)
+@_once
+def beta(self: Schedule) -> Tensor:
+    """(T,) noise variance added by step t."""
+    return 1 - self.alpha
+
+# %% ../nbs/readings/01_diffusion.ipynb #c063
+@patch(cls_method=True)
+def from_beta(cls: Schedule, beta: Tensor, name: str = "custom") -> Schedule:
+    """From the noise variance beta[t] that each step adds: alpha_bar = cumprod(1 - beta).
+
+    beta: (T,) in [0, 1); else a ValueError.
+    """
+    if not ((beta >= 0) & (beta < 1)).all():
+        raise ValueError(
+            f"each beta must lie in [0, 1); these run from {beta.min():.3g} to {beta.max():.3g}"
+        )
+    return cls(torch.cumprod(1 - beta.cpu().double(), 0), name)
 
 
 def _steps(T: int) -> int:
@@ -156,7 +109,48 @@ def _steps(T: int) -> int:
         raise ValueError(f"a schedule needs at least one step, got T = {T}")
     return int(T)
 
-# %% ../nbs/readings/01_diffusion.ipynb #c048
+
+@patch(cls_method=True)
+def linear(
+    cls: Schedule, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
+) -> Schedule:
+    """DDPM's schedule (Ho 2020, sec. 4): beta rises linearly from 1e-4 to 0.02 over T = 1000
+    steps.
+    """
+    row = torch.linspace(beta_start, beta_end, _steps(T), dtype=torch.float64)
+    return cls.from_beta(row, "linear")
+
+# %% ../nbs/readings/01_diffusion.ipynb #c066
+@patch(cls_method=True)
+def scaled_linear(
+    cls: Schedule, T: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012
+) -> Schedule:
+    """Latent diffusion's schedule (its code calls it "linear"): the square root of beta rises
+    linearly.
+    """
+    if min(beta_start, beta_end) < 0:
+        raise ValueError(f"each beta must lie in [0, 1), got {beta_start} and {beta_end}")
+    root = torch.linspace(beta_start**0.5, beta_end**0.5, _steps(T), dtype=torch.float64)
+    return cls.from_beta(root**2, "scaled-linear")
+
+# %% ../nbs/readings/01_diffusion.ipynb #c072
+@patch(cls_method=True)
+def cosine(cls: Schedule, T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> Schedule:
+    """Improved DDPM's schedule (Nichol 2021, eq. 17): alpha_bar follows
+    cos^2((t/T + s)/(1 + s) * pi/2), each beta clipped at max_beta.
+    """
+    time = torch.arange(_steps(T) + 1, dtype=torch.float64) / T
+    f = torch.cos((time + s) / (1 + s) * math.pi / 2) ** 2
+    return cls.from_beta((1 - f[1:] / f[:-1]).clamp(max=max_beta), "cosine")
+
+# %% ../nbs/readings/01_diffusion.ipynb #c075
+@patch(as_prop=True)
+@_once
+def snr(self: Schedule) -> Tensor:
+    """(T,) signal-to-noise ratio alpha_bar / (1 - alpha_bar)."""
+    return self.alpha_bar / (1 - self.alpha_bar)
+
+# %% ../nbs/readings/01_diffusion.ipynb #c081
 _COPIES = WeakTensorKeyDictionary()  # row -> its copies on other devices
 
 
@@ -176,85 +170,118 @@ def at(values: Tensor, t: Tensor, x: Tensor) -> Tensor:
         row = copies[place]
     return row[t].to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
 
-# %% ../nbs/readings/01_diffusion.ipynb #c050
+# %% ../nbs/readings/01_diffusion.ipynb #c084
+@patch(as_prop=True)
+@_once
+def signal(self: Schedule) -> Tensor:
+    """(T,) sqrt(alpha_bar), the factor of the picture in the jump."""
+    return self.alpha_bar.sqrt()
+
+
+@patch(as_prop=True)
+@_once
+def noise(self: Schedule) -> Tensor:
+    """(T,) sqrt(1 - alpha_bar), the factor of the noise in the jump."""
+    return (1 - self.alpha_bar).sqrt()
+
+
 def q_step(schedule: Schedule, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-    """One step of noising, a sample of q(x_t | x_{t-1}) (DDPM, eq. 2). x_prev, noise: (B, ...),
-    t: (B,) -> (B, ...).
+    """One step of noising, a sample of q(x_t | x_{t-1}) (DDPM, eq. 2).
+
+    x_prev, noise: (B, ...), t: (B,) -> (B, ...).
     """
     beta = at(schedule.beta, t, x_prev)
     return (1 - beta).sqrt() * x_prev + beta.sqrt() * noise
 
 
 def q_sample(schedule: Schedule, x_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-    """The jump, a sample of q(x_t | x_0) (DDPM, eq. 4). x_0, noise: (B, ...), t: (B,) -> x_t
-    (B, ...).
+    """The jump, a sample of q(x_t | x_0) (DDPM, eq. 4).
+
+    x_0, noise: (B, ...), t: (B,) -> x_t (B, ...).
     """
     return at(schedule.signal, t, x_0) * x_0 + at(schedule.noise, t, x_0) * noise
 
-# %% ../nbs/readings/01_diffusion.ipynb #c059
+# %% ../nbs/readings/01_diffusion.ipynb #c109
+@patch(as_prop=True)
+@_once
+def posterior_variance(self: Schedule) -> Tensor:
+    """(T,) beta-tilde, the variance of q(x_{t-1} | x_t, x_0) (DDPM, eq. 7)."""
+    return self.beta * (1 - self.alpha_bar_prev) / (1 - self.alpha_bar)
+
+
+@patch(as_prop=True)
+@_once
+def posterior_from_x_0(self: Schedule) -> Tensor:
+    """(T,) the factor of x_0 in the mean of q(x_{t-1} | x_t, x_0) (DDPM, eq. 7)."""
+    return self.alpha_bar_prev.sqrt() * self.beta / (1 - self.alpha_bar)
+
+
+@patch(as_prop=True)
+@_once
+def posterior_from_x_t(self: Schedule) -> Tensor:
+    """(T,) the factor of x_t in the mean of q(x_{t-1} | x_t, x_0) (DDPM, eq. 7)."""
+    return self.alpha.sqrt() * (1 - self.alpha_bar_prev) / (1 - self.alpha_bar)
+
+# %% ../nbs/readings/01_diffusion.ipynb #c110
 def q_posterior(
     schedule: Schedule, x_0: Tensor, x_t: Tensor, t: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean (B, ...) and variance (B, 1, ...) of q(x_{t-1} | x_t, x_0) (DDPM, eqs. 6 and 7).
+
     x_0, x_t: (B, ...), t: (B,).
     """
-    left, prev = (
-        1 - schedule.alpha_bar,
-        schedule.alpha_bar_prev,
-    )  # in double precision: early on, left is tiny
-    from_x_0, from_x_t = (
-        prev.sqrt() * schedule.beta / left,
-        schedule.alpha.sqrt() * (1 - prev) / left,
-    )
-    return at(from_x_0, t, x_t) * x_0 + at(from_x_t, t, x_t) * x_t, at(
-        schedule.posterior_variance, t, x_t
-    )
+    from_x_0 = at(schedule.posterior_from_x_0, t, x_t)
+    from_x_t = at(schedule.posterior_from_x_t, t, x_t)
+    return from_x_0 * x_0 + from_x_t * x_t, at(schedule.posterior_variance, t, x_t)
 
-# %% ../nbs/readings/01_diffusion.ipynb #c067
+# %% ../nbs/readings/01_diffusion.ipynb #c123
 KINDS = ("eps", "x0", "v")
 
 
-def to_x0(schedule: Schedule, x_t: Tensor, t: Tensor, prediction: Tensor, kind: str) -> Tensor:
-    """The clean picture (B, ...) that a prediction of kind "eps", "x0" or "v" stands for. x_t,
-    prediction: (B, ...), t: (B,).
+def to_x0(
+    schedule: Schedule, x_t: Tensor, t: Tensor, prediction: Tensor, prediction_type: str
+) -> Tensor:
+    """The clean picture (B, ...) that a prediction of type "eps", "x0" or "v" stands for.
 
-    Source: DDPM, eq. 15; v: Salimans & Ho 2022, appendix D. Raises ValueError for another kind.
+    x_t, prediction: (B, ...), t: (B,). Source: DDPM, eq. 15; v: Salimans & Ho 2022, appendix
+    D. Raises ValueError for another type.
     """
-    signal, noise = at(schedule.signal, t, x_t), at(schedule.noise, t, x_t)
-    if kind == "x0":
+    if prediction_type == "x0":
         return prediction
-    if kind == "eps":
+    signal, noise = at(schedule.signal, t, x_t), at(schedule.noise, t, x_t)
+    if prediction_type == "eps":
         return (x_t - noise * prediction) / signal
-    if kind == "v":
+    if prediction_type == "v":
         return signal * x_t - noise * prediction
-    raise ValueError(f"a network predicts one of {KINDS}, not {kind!r}")
+    raise ValueError(f"a network predicts one of {KINDS}, not {prediction_type!r}")
 
-# %% ../nbs/readings/01_diffusion.ipynb #c068
-def to_eps(schedule: Schedule, x_t: Tensor, t: Tensor, prediction: Tensor, kind: str) -> Tensor:
-    """The noise that a prediction of kind "eps", "x0" or "v" stands for.
-
-    Shapes, source and errors as in `to_x0`.
-    """
-    signal, noise = at(schedule.signal, t, x_t), at(schedule.noise, t, x_t)
-    if kind == "eps":
+# %% ../nbs/readings/01_diffusion.ipynb #c124
+def to_eps(
+    schedule: Schedule, x_t: Tensor, t: Tensor, prediction: Tensor, prediction_type: str
+) -> Tensor:
+    """The noise that a prediction stands for. Shapes, source and errors as in `to_x0`."""
+    if prediction_type == "eps":
         return prediction
-    if kind == "v":
+    signal, noise = at(schedule.signal, t, x_t), at(schedule.noise, t, x_t)
+    if prediction_type == "v":
         return noise * x_t + signal * prediction
-    return (x_t - signal * to_x0(schedule, x_t, t, prediction, kind)) / noise
+    x_0 = to_x0(schedule, x_t, t, prediction, prediction_type)
+    return (x_t - signal * x_0) / noise
 
 
-def to_v(schedule: Schedule, x_t: Tensor, t: Tensor, prediction: Tensor, kind: str) -> Tensor:
+def to_v(
+    schedule: Schedule, x_t: Tensor, t: Tensor, prediction: Tensor, prediction_type: str
+) -> Tensor:
     """The velocity v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0 that a prediction stands
     for. Shapes, source and errors as in `to_x0`.
     """
-    if kind == "v":
+    if prediction_type == "v":
         return prediction
-    eps, x_0 = to_eps(schedule, x_t, t, prediction, kind), to_x0(
-        schedule, x_t, t, prediction, kind
-    )
+    eps = to_eps(schedule, x_t, t, prediction, prediction_type)
+    x_0 = to_x0(schedule, x_t, t, prediction, prediction_type)
     return at(schedule.signal, t, x_t) * eps - at(schedule.noise, t, x_t) * x_0
 
-# %% ../nbs/readings/01_diffusion.ipynb #c077
+# %% ../nbs/readings/01_diffusion.ipynb #c129
 class GaussianMixture:
     """A mixture of round Gaussians: data whose every noised version, and its score, is known
     exactly.
@@ -264,80 +291,79 @@ class GaussianMixture:
     """
 
     def __init__(self, means: Tensor, stds: Tensor, weights: Tensor | None = None):
-        self.means, self.stds = means, stds.to(means.dtype)
-        self.weights = (
-            torch.full((len(means),), 1 / len(means), dtype=means.dtype)
-            if weights is None
-            else weights.to(means.dtype)
-        )
-        if not (len(means) == len(stds) == len(self.weights)):
+        if weights is None:
+            weights = torch.full((len(means),), 1 / len(means), dtype=means.dtype)
+        self.means, self.stds, self.weights = means, stds.to(means), weights.to(means)
+        if not (len(means) == len(stds) == len(weights)):
             raise ValueError(
                 f"as many stds and weights as means, got {len(means)}, {len(stds)},"
-                f" {len(self.weights)}"
+                f" {len(weights)}"
             )
-        if (
-            (self.stds < 0).any()
-            or (self.weights < 0).any()
-            or abs(float(self.weights.sum()) - 1) > 1e-4
-        ):
+        negative = (self.stds < 0).any() or (self.weights < 0).any()
+        if negative or abs(float(self.weights.sum()) - 1) > 1e-4:
             raise ValueError("no std or weight may be negative, and the weights must sum to 1")
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n draws: (n, ...)."""
-        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = torch.randn(
-            n, *self.means.shape[1:], generator=generator, dtype=self.means.dtype
-        )
-        return self.means[k] + self.stds[k].reshape(-1, *[1] * (noise.ndim - 1)) * noise
+        """n draws: (n, ...), drawn on the CPU."""
+        k = torch.multinomial(self.weights.cpu(), n, replacement=True, generator=generator)
+        shape = n, *self.means.shape[1:]
+        noise = torch.randn(shape, generator=generator, dtype=self.means.dtype)
+        stds = self.stds[k].reshape(-1, *[1] * (noise.ndim - 1))
+        return self.means[k] + stds * noise.to(self.means)
 
-    def marginal(self, schedule: Schedule, t: int) -> "GaussianMixture":
-        """The mixture of x_t: means shrink by sqrt(alpha_bar), variances become alpha_bar s^2 +
-        1 - alpha_bar. t = -1 is the data itself.
-        """
-        if not -1 <= t < schedule.T:
-            raise ValueError(f"t must lie between -1 (clean) and {schedule.T - 1}, got {t}")
-        a = float(schedule.alpha_bar[t]) if t >= 0 else 1.0
-        return GaussianMixture(
-            a**0.5 * self.means, (a * self.stds**2 + 1 - a).sqrt(), self.weights
-        )
+# %% ../nbs/readings/01_diffusion.ipynb #c130
+@patch
+def marginal(self: GaussianMixture, schedule: Schedule, t: int) -> GaussianMixture:
+    """The mixture of x_t: means shrink by sqrt(alpha_bar), variances become alpha_bar s^2 + 1 -
+    alpha_bar. t = -1 is the data itself.
+    """
+    if not -1 <= t < schedule.T:
+        raise ValueError(f"t must lie between -1 (clean) and {schedule.T - 1}, got {t}")
+    a = float(schedule.alpha_bar[t]) if t >= 0 else 1.0
+    stds = (a * self.stds**2 + 1 - a).sqrt()
+    return GaussianMixture(a**0.5 * self.means, stds, self.weights)
 
-    def log_parts(self, x: Tensor) -> Tensor:
-        """x: (B, ...) -> (B, K) log of weight times density of each component."""
-        d2 = (x[:, None] - self.means[None]).flatten(2).square().sum(-1)
-        dim = self.means[0].numel()
-        return (
-            self.weights.log()
-            - d2 / (2 * self.stds**2)
-            - dim * (self.stds.log() + 0.5 * math.log(2 * math.pi))
-        )
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """x: (B, ...) -> (B,) log density."""
-        return self.log_parts(x).logsumexp(-1)
+@patch
+def log_parts(self: GaussianMixture, x: Tensor) -> Tensor:
+    """x: (B, ...) -> (B, K) log of weight times density of each component."""
+    d2 = (x[:, None] - self.means[None]).flatten(2).square().sum(-1)
+    dim = self.means[0].numel()
+    log_scale = dim * (self.stds.log() + 0.5 * math.log(2 * math.pi))
+    return self.weights.log() - d2 / (2 * self.stds**2) - log_scale
 
-    def score(self, x: Tensor) -> Tensor:
-        """x: (B, ...) -> (B, ...) gradient of the log density: the pull of each component,
-        weighted by its responsibility.
-        """
-        r = self.log_parts(x).softmax(-1) / self.stds**2
-        pull = self.means[None] - x[:, None]
-        return (r.reshape(*r.shape, *[1] * (pull.ndim - 2)) * pull).sum(1)
 
-    def denoiser(self, schedule: Schedule) -> Callable:
-        """The exact eps-prediction E[noise | x_t] = -sqrt(1 - alpha_bar) score_t(x_t), as a
-        denoiser (x_t (B, ...), t (B,), cond=None).
-        """
+@patch
+def log_prob(self: GaussianMixture, x: Tensor) -> Tensor:
+    """x: (B, ...) -> (B,) log density."""
+    return self.log_parts(x).logsumexp(-1)
 
-        def exact(x_t, t, cond=None):
-            eps = torch.empty_like(x_t)
-            for k in t.unique().tolist():
-                if k < 0:
-                    raise ValueError("clean data (t = -1) has no noise to predict")
-                here = t == k
-                eps[here] = (
-                    -((1 - schedule.alpha_bar[k].item()) ** 0.5)
-                    * self.marginal(schedule, k).score(x_t[here])
-                ).to(x_t.dtype)
-            return eps
+# %% ../nbs/readings/01_diffusion.ipynb #c137
+@patch
+def score(self: GaussianMixture, x: Tensor) -> Tensor:
+    """x: (B, ...) -> (B, ...) gradient of the log density: the pull of each component, weighted
+    by its responsibility.
+    """
+    r = self.log_parts(x).softmax(-1) / self.stds**2
+    pull = self.means[None] - x[:, None]
+    return (r.reshape(*r.shape, *[1] * (pull.ndim - 2)) * pull).sum(1)
 
-        return exact
+# %% ../nbs/readings/01_diffusion.ipynb #c140
+@patch
+def denoiser(self: GaussianMixture, schedule: Schedule) -> Callable:
+    """The exact eps-prediction E[noise | x_t] = -sqrt(1 - alpha_bar) score_t(x_t), as a
+    denoiser (x_t (B, ...), t (B,), cond=None).
+    """
+
+    def exact(x_t, t, cond=None):
+        eps = torch.empty_like(x_t)
+        for k in t.unique().tolist():
+            if k < 0:
+                raise ValueError("clean data (t = -1) has no noise to predict")
+            here = t == k
+            score = self.marginal(schedule, k).score(x_t[here])
+            scale = (1 - schedule.alpha_bar[k].item()) ** 0.5
+            eps[here] = (-scale * score).to(x_t.dtype)
+        return eps
+
+    return exact

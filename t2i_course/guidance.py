@@ -1,4 +1,4 @@
-"""Make the model mean what the caption says
+"""One number makes a diffusion model mean what the caption says, and asks a price for it.
 
 Docs: https://t2i-course.github.io/t2i_course/readings/guidance.html.md"""
 
@@ -11,106 +11,120 @@ __all__ = ['SAMPLERS', 'classifier_guidance', 'spread_null', 'classifier_free', 
 # %% ../nbs/readings/03_guidance.ipynb #c003
 from dataclasses import dataclass
 from typing import Callable, Iterator
+
 import torch
 from fastcore.basics import patch
 from torch import nn, Tensor
+from .ddpm import Denoiser, ancestral, ddim, diffusion_loss, dpm_solver_pp_2m
 from .diffusion import Schedule, at, to_eps, to_x0
-from .ddpm import Denoiser, diffusion_loss, ancestral, ddim, dpm_solver_pp_2m
-from .networks.text import Tokenizer, TextEncoder
+from .networks.text import TextEncoder, Tokenizer
 from .networks.unet import UNet
 from .system import Options, Step, TextToImage, noise_like
 
 # %% ../nbs/readings/03_guidance.ipynb #c022
 def classifier_guidance(
-    denoiser: Denoiser, schedule: Schedule, log_prob: Callable, scale: float, kind: str = "eps"
+    denoiser: Denoiser,
+    schedule: Schedule,
+    log_prob: Callable,
+    scale: float,
+    prediction_type: str = "eps",
 ) -> Denoiser:
     """Classifier guidance (ADM, Algorithm 2): eps - scale * sqrt(1 - alpha_bar) * grad_x log
-    p(y | x_t). Gives an eps denoiser.
+    p(y | x_t). Gives a denoiser that says eps.
 
-    log_prob(x_t (B, ...), t (B,), cond) -> (B,) log probability of the wanted label under a
-    classifier trained on noised pictures. denoiser predicts `kind` ("eps", "x0" or "v"); x_t:
-    (B, ...), t: (B,).
+    log_prob: (x_t (B, ...), t (B,), conditioning) -> (B,), log probability of the wanted label
+    under a classifier trained on noised pictures. denoiser says `prediction_type`: "eps", "x0"
+    or "v".
     """
 
-    def guided(x_t, t, cond=None):
+    def guided(x_t, t, conditioning=None):
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(log_prob(x, t, cond).sum(), x)
-        eps = to_eps(schedule, x_t, t, denoiser(x_t, t, cond), kind)
-        return eps - scale * (1 - at(schedule.alpha_bar, t, x_t)).sqrt() * gradient
+            (gradient,) = torch.autograd.grad(log_prob(x, t, conditioning).sum(), x)
+        prediction = denoiser(x_t, t, conditioning)
+        eps = to_eps(schedule, x_t, t, prediction, prediction_type)
+        return eps - scale * at(schedule.noise, t, x_t) * gradient
 
     return guided
 
 # %% ../nbs/readings/03_guidance.ipynb #c072
-def spread_null(cond: dict[str, Tensor], null_cond: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The null condition with as many rows as cond.
+def spread_null(
+    conditioning: dict[str, Tensor], null_conditioning: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The null conditioning with as many rows as conditioning. Both: tensors (B, ...) by name,
+    the null's with B or 1 rows.
 
     Raises ValueError where the two do not have the same entries or shapes.
     """
-    if cond.keys() != null_cond.keys():
-        raise ValueError(
-            f"condition has {sorted(cond)}, null condition {sorted(null_cond)}; both need the"
-            " same entries"
-        )
-    for k, v in cond.items():
-        if null_cond[k].shape[1:] != v.shape[1:] or len(null_cond[k]) not in (1, len(v)):
-            raise ValueError(
-                f"null condition {k!r} is {tuple(null_cond[k].shape)}, condition"
-                f" {tuple(v.shape)}; encode both at the same length"
-            )
-    return {k: null_cond[k].expand_as(v) for k, v in cond.items()}
+    names, null_names = sorted(conditioning), sorted(null_conditioning)
+    if names != null_names:
+        told = f"conditioning has {names}, null conditioning {null_names}"
+        raise ValueError(f"{told}; both need the same entries")
+    for name, value in conditioning.items():
+        null = null_conditioning[name]
+        if null.shape[1:] != value.shape[1:] or len(null) not in (1, len(value)):
+            shapes = f"{tuple(null.shape)}, the conditioning's {tuple(value.shape)}"
+            told = f"the null conditioning's {name!r} is {shapes}"
+            raise ValueError(f"{told}; encode both at the same length")
+    return {name: null_conditioning[name].expand_as(v) for name, v in conditioning.items()}
 
 
-def classifier_free(denoiser: Denoiser, scale: float, null_cond: dict[str, Tensor]) -> Denoiser:
-    """Classifier-free guidance (Ho & Salimans 2022) around a denoiser: null + scale * (cond -
-    null), in one forward pass of 2B pictures.
+def classifier_free(
+    denoiser: Denoiser, scale: float, null_conditioning: dict[str, Tensor]
+) -> Denoiser:
+    """Classifier-free guidance (Ho & Salimans 2022) around a denoiser: null + scale *
+    (conditional - null), in one forward pass of 2B pictures.
 
-    scale s = 1 + w of the paper: 0 ignores the condition, 1 is the plain conditional model,
-    more exaggerates the condition. It is linear in the prediction, so eps, x0 and v may all be
-    guided. cond and null_cond: dicts of tensors with the same keys, B rows each (null_cond: B
-    or 1).
+    scale is 1 + w of the paper: 0 ignores the conditioning, 1 is the plain conditional model,
+    more exaggerates it. Linear in the prediction, so eps, x0 and v may all be guided.
+    null_conditioning: as the conditioning, with B rows or 1.
     """
     if scale == 1:
         return denoiser
 
-    def guided(x_t, t, cond):
-        null = spread_null(cond, null_cond)
+    def guided(x_t, t, conditioning):
+        null = spread_null(conditioning, null_conditioning)
         if scale == 0:
             return denoiser(x_t, t, null)
-        both = {k: torch.cat([cond[k], null[k]]) for k in cond}
-        with_cond, without = denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
-        return without + scale * (with_cond - without)
+        both = {name: torch.cat([conditioning[name], null[name]]) for name in conditioning}
+        answers = denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both)
+        conditional, unconditional = answers.chunk(2)
+        return unconditional + scale * (conditional - unconditional)
 
     return guided
 
 # %% ../nbs/readings/03_guidance.ipynb #c082
 def drop_condition(
-    cond: dict[str, Tensor],
-    null_cond: dict[str, Tensor],
+    conditioning: dict[str, Tensor],
+    null_conditioning: dict[str, Tensor],
     p: float,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """Replace each row's condition by the null condition with probability p (Ho & Salimans
-    2022, Algorithm 1), so that one network learns both.
+    """Replace each row's conditioning by the null's with probability p (Ho & Salimans 2022,
+    Algorithm 1), so that one network learns both.
 
-    cond: dict of (B, ...) tensors, null_cond: the same keys with B or 1 rows. Returns a dict
-    like cond. ValueError for p outside [0, 1].
+    conditioning: (B, ...) tensors by name, null_conditioning: the same names with B or 1 rows.
+    Returns a dict like conditioning. ValueError for p outside [0, 1].
     """
     if not 0 <= p <= 1:
         raise ValueError(f"p is a probability, got {p}")
-    null, first = spread_null(cond, null_cond), next(iter(cond.values()))
-    drop = torch.rand(len(first), device=first.device, generator=generator) < p
-    return {
-        k: torch.where(drop.reshape(-1, *[1] * (v.ndim - 1)), null[k], v)
-        for k, v in cond.items()
-    }
+    null = spread_null(conditioning, null_conditioning)
+    first = next(iter(conditioning.values()))
+    where = first.device if generator is None else generator.device
+    drop = (torch.rand(len(first), device=where, generator=generator) < p).to(first.device)
+
+    def kept(name, value):
+        coins = drop.reshape(-1, *[1] * (value.ndim - 1))
+        return torch.where(coins, null[name], value)
+
+    return {name: kept(name, value) for name, value in conditioning.items()}
 
 # %% ../nbs/readings/03_guidance.ipynb #c106
 def draw_times(
     n: int, T: int, shift: float = 1.0, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """n random time indices in 0 .. T-1, (n,) int64, tilted to noisy times by `shift` (1:
-    uniform). Source: Esser 2024, sec. 5.3.2.
+    """n random time indices in 0 .. T-1, (n,) int64, the odds of noise multiplied by `shift`
+    (1: uniform). Source: Esser 2024, sec. 5.3.2.
     """
     u = torch.rand(n, device=device)
     return (T * shift * u / (1 + (shift - 1) * u)).long().clamp(max=T - 1)
@@ -121,8 +135,8 @@ class Diffusion(nn.Module):
 
     Calling it asks the denoiser: x_t (B, C, H, W), t (B,), conditioning -> (B, C, H, W).
     conditioning: tensors of B rows each by name, the network's arguments; "channels"
-    (B, K, H, W) is laid beside x_t instead. prediction_type: "eps", "x0" or "v"; time_shift: how
-    far training leans to noisy times (1: not at all); weighting: "min_snr" or "simple".
+    (B, K, H, W) is laid beside x_t instead. prediction_type: "eps", "x0" or "v"; time_shift:
+    how far training leans to noisy times (1: not at all); weighting: "min_snr" or "simple".
     """
 
     def __init__(
@@ -140,12 +154,12 @@ class Diffusion(nn.Module):
         self.weighting = weighting
 
     def forward(self, x_t: Tensor, t: Tensor, conditioning: dict[str, Tensor] | None = None):
-        told = dict(conditioning or {})
-        beside = told.pop("channels", None)
-        if beside is not None:
-            x_t = torch.cat([x_t, beside.to(x_t)], 1)
+        arguments = dict(conditioning or {})
+        channels = arguments.pop("channels", None)
+        if channels is not None:
+            x_t = torch.cat([x_t, channels.to(x_t)], 1)
         weights = next(self.network.parameters())
-        return self.network(x_t.to(weights.dtype), t, **told)
+        return self.network(x_t.to(weights.dtype), t, **arguments)
 
 # %% ../nbs/readings/03_guidance.ipynb #43455e3d
 @patch
@@ -239,7 +253,7 @@ def walk(
         **noise,
     )
 
-
+# %% ../nbs/readings/03_guidance.ipynb #g5x0
 def predicting_x0(denoiser: Denoiser, schedule: Schedule, prediction_type: str) -> Denoiser:
     """A denoiser that says x_0, made of one that says `prediction_type`."""
 
@@ -284,9 +298,9 @@ class PixelDiffusion(TextToImage):
     """Caption-conditional diffusion on pixels: a text encoder and one diffusion stage on the
     cosine schedule, with classifier-free guidance.
 
-    tokenizer: JSON text; text_encoder, unet: arguments of TextEncoder and UNet; p_null: share of
-    captions dropped in training; time_shift: see `draw_times`; guidance, num_steps, sampler:
-    `options` for drawing.
+    tokenizer: JSON text; text_encoder, unet: arguments of TextEncoder and UNet; p_null: share
+    of captions dropped in training; time_shift: see `draw_times`; guidance, num_steps,
+    sampler: `options` for drawing.
     """
 
     # what the parts were called when the shipped weights were saved
@@ -330,7 +344,7 @@ def create(cls: PixelDiffusion, captions: list[str], **config) -> PixelDiffusion
 def read(
     self: PixelDiffusion, captions: list[str], length: int | None = None
 ) -> dict[str, Tensor]:
-    """Captions to what the U-Net is told: {"tokens": (B, L, dim), "mask": (B, L), "vector":
+    """Captions to the U-Net's conditioning: {"tokens": (B, L, dim), "mask": (B, L), "vector":
     (B, dim)}, L as long as the longest needs, or `length`.
     """
     ids = self.tokenizer.encode(captions, self.text_encoder.length)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 # %% auto #0
 __all__ = ['WEIGHTS', 'DTYPES', 'LARGEST', 'LARGEST_PICTURE', 'is_alive', 'start_of', 'temporary_for', 'sweep',
-           'write_atomically', 'replace_file', 'like', 'stream_at', 'pour', 'checksum', 'save_tensors', 'read_header',
-           'not_whole', 'load_tensors', 'signed', 'exchange', 'write_folder', 'keep_others', 'keep_modes',
-           'load_strictly', 'check_fit', 'check_finite', 'shipped', 'is_path', 'find_pretrained', 'read_json',
-           'digest_of', 'check_digest', 'read_config', 'check_value', 'on_meta', 'check_pretrained', 'blamed',
-           'load_pretrained', 'with_new_names', 'save_pretrained', 'write_json']
+           'write_atomically', 'replace_file', 'link_to', 'like', 'stream_at', 'pour', 'numbered', 'free_name',
+           'checksum', 'save_tensors', 'read_header', 'not_whole', 'load_tensors', 'signed', 'exchange', 'write_folder',
+           'keep_others', 'keep_modes', 'load_strictly', 'check_fit', 'check_finite', 'shipped', 'is_path',
+           'find_pretrained', 'read_json', 'digest_of', 'check_digest', 'read_config', 'check_value', 'on_meta',
+           'check_pretrained', 'blamed', 'load_pretrained', 'with_new_names', 'save_pretrained', 'write_json']
 
 # %% ../nbs/storage.ipynb #w001
 def is_alive(pid: str) -> bool:
@@ -66,17 +66,20 @@ WEIGHTS = (
 )
 
 
-def write_atomically(path: str | Path, write) -> Path:
-    """Call write(temporary_path), then rename it to path in one step.
+def write_atomically(path: str | Path, write, force: bool = True) -> Path:
+    """Call write(temporary_path), then rename it to path in one step. Returns the path.
 
     What a link points to is written, a pipe or a device is written into. A file that was there
-    keeps its owner and mode; a new one gets the mode that the user's umask gives. Raises
-    ValueError where the file cannot be written.
+    keeps its owner and mode; a new one gets the mode that the user's umask gives. Without
+    `force` it is not touched, and the new one gets a free name beside it. Raises ValueError
+    where the file cannot be written.
     """
     path = Path(path)
     try:
-        if not stream_at(path):
-            return replace_file(path, Path(os.path.realpath(path)), write)
+        while not stream_at(path):
+            if replace_file(Path(os.path.realpath(path)), write, force):
+                return path
+            path = free_name(path)
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder) / "content")
             pour((Path(folder) / "content").read_bytes(), path)
@@ -87,9 +90,11 @@ def write_atomically(path: str | Path, write) -> Path:
         ) from None
     return path
 
-
-def replace_file(shown: Path, path: Path, write) -> Path:
-    """Write `path`, which is no link, anew in one step. Returns `shown`, its name for users."""
+# %% ../nbs/storage.ipynb #c003a
+def replace_file(path: Path, write, force: bool) -> bool:
+    """Write `path`, which is no link, anew in one step; False where a file is there and `force`
+    is not.
+    """
     temporary = temporary_for(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,15 +105,28 @@ def replace_file(shown: Path, path: Path, write) -> Path:
         with open(temporary, "rb+") as f:
             os.fsync(f.fileno())
         temporary.chmod(mode)  # `write` may have put another file in its place
+        if not force:
+            return link_to(temporary, path)
         if path.is_file():
             like(path, temporary)
         os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return shown
+    return True
 
 
+def link_to(old: Path, new: Path) -> bool:
+    """Give a file a second name in one step; False where that name is taken."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links
+        old.rename(new)
+    return True
+
+# %% ../nbs/storage.ipynb #c003b
 def like(old: Path, new: Path):
     """Give `new` the owner, where that may be, and the mode of `old`."""
     was = old.stat()
@@ -132,6 +150,22 @@ def pour(content: bytes, path: Path):
     with open(place, "wb") as f:
         os.set_blocking(place, True)
         f.write(content)
+
+# %% ../nbs/storage.ipynb #s030
+def numbered(path: Path, n: int) -> list[Path]:
+    """The files that n pictures go to: `path` for one; name-0.png, name-1.png ... for more."""
+    return [path] if n == 1 else [path.with_name(f"{path.stem}-{i}.png") for i in range(n)]
+
+
+def free_name(path: Path, n: int = 1) -> Path:
+    """The path, or name-2.png, name-3.png ..., whichever is first not to lie there already (for
+    n pictures, see `numbered`).
+    """
+    at, name = 1, path
+    while any(os.path.lexists(p) for p in numbered(name, n)):
+        at += 1
+        name = path.with_name(f"{path.stem}-{at}{path.suffix}")
+    return name
 
 # %% ../nbs/storage.ipynb #s005
 DTYPES = dict(F64="float64", F32="float32", F16="float16", BF16="bfloat16", BOOL="bool")
@@ -190,7 +224,7 @@ def not_whole(path: Path, why) -> ValueError:
         f"{path} is not a whole safetensors file ({reason}); delete it and make it again"
     )
 
-
+# %% ../nbs/storage.ipynb #s006a
 def _entries(f, size: int) -> tuple[dict[str, tuple], dict]:
     """The header of an open file of `size` bytes, checked; see `read_header`."""
     length = int.from_bytes(f.read(8), "little")
@@ -277,7 +311,7 @@ def exchange(a: Path, b: Path) -> bool:
     here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return swap(here, os.fsencode(a), here, os.fsencode(b), both) == 0
 
-
+# %% ../nbs/storage.ipynb #w003a
 def write_folder(folder: str | Path, write) -> Path:
     """Call write(temporary folder), then put that folder into the place of `folder`; what lies
     there under names that write() does not use stays.
@@ -316,7 +350,7 @@ def keep_others(folder: Path, new: Path):
             copy = shutil.copytree if path.is_dir() else shutil.copy2
             copy(path, new / path.name)
 
-
+# %% ../nbs/storage.ipynb #w003b
 def keep_modes(folder: Path, new: Path):
     """Give `new` and its files the owners and modes of those of `folder`."""
     like(folder, new)
@@ -447,7 +481,7 @@ def read_config(cls: type, folder: Path) -> dict:
     if not isinstance(config, dict):
         raise ValueError(f"{path} holds no fields; restore it from where the model came from")
     if config.pop("system", cls.__name__) != cls.__name__:
-        raise ValueError(f"{folder} holds another system than {cls.__name__}; see its config.json")
+        raise ValueError(f"{folder} holds another system than {cls.__name__}; see {path.name}")
     fields = signature(cls).parameters
     for name in config:
         if name not in fields:
@@ -459,9 +493,9 @@ def read_config(cls: type, folder: Path) -> dict:
     check_value(config, str(path), "")
     return config
 
-
+# %% ../nbs/storage.ipynb #s023a
 def check_value(value, path: str, field: str):
-    """ValueError for a number in a config, or inside it, that is not finite or out of bounds."""
+    """ValueError for a number in a value of a config that is not finite or out of bounds."""
     if field.count(".") > 20:
         raise ValueError(f"{path}: {field[:40]}... is nested too deep")
     if isinstance(value, dict | list):
@@ -510,10 +544,10 @@ def on_meta(most: int):
     finally:
         hook.remove()
 
-
+# %% ../nbs/storage.ipynb #s024a
 def check_pretrained(cls: type, folder: Path) -> dict:
-    """The config of a trained `cls` in a folder, after a look at all that its files say: ValueError
-    names the file and the field or tensor that is wrong.
+    """The config of a trained `cls` in a folder, after a look at all that its files say:
+    ValueError names the file and the field or tensor that is wrong.
     """
     config, path = read_config(cls, folder), folder / "config.json"
     weights = folder / "model.safetensors"
@@ -557,9 +591,9 @@ def load_pretrained(cls: type, name_or_folder: str | Path) -> torch.nn.Module:
     import torch
 
     folder = find_pretrained(name_or_folder)
-    weights, only_shapes = folder / "model.safetensors", torch.get_default_device().type == "meta"
+    weights, wished = folder / "model.safetensors", torch.get_default_device()
     with torch.device("cpu"):
-        if only_shapes:  # part of another system that `check_pretrained` looks at
+        if wished.type == "meta":  # part of another system that `check_pretrained` looks at
             return cls(**read_config(cls, folder))
         system = cls(**check_pretrained(cls, folder))
         tensors, _ = load_tensors(weights)
@@ -579,7 +613,7 @@ def with_new_names(system: torch.nn.Module, state: dict[str, Tensor]) -> dict[st
 
     return {new_name(name): tensor for name, tensor in state.items()}
 
-
+# %% ../nbs/storage.ipynb #s025a
 def save_pretrained(
     system: torch.nn.Module,
     folder: str | Path,

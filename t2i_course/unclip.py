@@ -68,8 +68,8 @@ def draw_embeddings(
 
 # %% ../nbs/readings/08_unclip.ipynb #c036
 class Decoder(LearnedVariance):
-    """GLIDE's stage that also sees a CLIP embedding (sec. 2.1): added to the time embedding, and
-    as four extra tokens before the words.
+    """GLIDE's stage that also sees a CLIP embedding (sec. 2.1): added to the time embedding,
+    and as four extra tokens before the words.
 
     unet: arguments of ADMUNet; depth: layers of a text transformer on top of CLIP's states
     (Karlo has none); options: of `Diffusion`. What it is told comes from `condition`.
@@ -110,13 +110,14 @@ class Decoder(LearnedVariance):
 
 # %% ../nbs/readings/08_unclip.ipynb #c041
 class Upsampler(Diffusion):
-    """A stage that draws a small picture again at `size` pixels (sec. 2.1). It reads no caption,
-    attends to nothing and learns from crops; told {"channels": `enlarge`(small picture)}.
+    """A stage that draws a small picture again at `size` pixels (sec. 2.1). It reads no
+    caption, attends to nothing and learns from crops; told {"channels": `enlarge`(small
+    picture)}.
 
-    unet: arguments of ADMUNet; degrade: what small pictures go through in training, "blur" (first
-    upsampler) or "bsr" (second); crop: side of a training crop as a share of `size`; schedule:
-    "cosine" or "linear"; sampler: "ddim" or "ddpm"; last: whether another network takes the last
-    step, as in Karlo.
+    unet: arguments of ADMUNet; degrade: what small pictures go through in training, "blur"
+    (first upsampler) or "bsr" (second); crop: side of a training crop as a share of `size`;
+    schedule: "cosine" or "linear"; sampler: "ddim" or "ddpm"; last: whether another network
+    takes the last step, as in Karlo.
     """
 
     def __init__(
@@ -166,7 +167,9 @@ def worse(self: Upsampler, high: Tensor, low: Tensor) -> Tensor:
 
 @patch
 def crop_loss(self: Upsampler, high: Tensor, low: Tensor) -> dict[str, Tensor]:
-    """The stage's loss on random crops. high: (B, 3, size, size), low: (B, 3, h, w), both clean."""
+    """The stage's loss on random crops. high: (B, 3, size, size), low: (B, 3, h, w), both
+    clean.
+    """
     enlarged = self.enlarge(self.worse(high, low))
     x_0, beside = paired_crops(high, enlarged, self.crop)
     return self.loss(x_0, {"channels": beside})
@@ -233,9 +236,10 @@ PRIORS = ("diffusion", "ar", "text", "none")
 
 @dataclass(frozen=True)
 class UnCLIPOptions(SamplingOptions):
-    """How unCLIP draws. prior: "diffusion", "ar", "text" (the text's own embedding as if it were
-    a picture's; Figure 8, middle) or "none" (no embedding); its guidance, steps, and from how
-    many candidates the one nearest to the text is kept (sec. 2.2). The others: the decoder's.
+    """How unCLIP draws. prior: "diffusion", "ar", "text" (the text's own embedding as if it
+    were a picture's; Figure 8, middle) or "none" (no embedding); its guidance, steps, and from
+    how many candidates the one nearest to the text is kept (sec. 2.2). The others: the
+    decoder's.
     """
 
     guidance: float = 2.5
@@ -263,8 +267,9 @@ class UnCLIP(TextToImage):
 
     prior, ar_prior (None: none), decoder: arguments of the networks; upsamplers: a list, of
     Upsampler; clip: shipped name, folder or published name, clip_digest: of its weights;
-    base_size: pixels of the decoder; unit: are embeddings unit vectors?; p_null, p_image, p_text:
-    shares dropped in training; spacing: of the times; the others: `options` for drawing.
+    base_size: pixels of the decoder; unit: are embeddings unit vectors?; p_null, p_image,
+    p_text: shares dropped in training; spacing: of the times; the others: `options` for
+    drawing.
     """
 
     image_size = 64  # of what `create` makes; the upsamplers of a model set its own
@@ -307,8 +312,8 @@ class UnCLIP(TextToImage):
         if ar_prior:
             self.ar_prior = AutoregressivePrior(*sizes, self.clip.length, **ar_prior)
         weighting = "min_snr" if prediction_type == "x0" else "simple"
-        stage = dict(prediction_type=prediction_type, time_shift=time_shift, weighting=weighting)
-        self.decoder = Decoder(*sizes, **decoder, **stage)
+        stage = dict(prediction_type=prediction_type, time_shift=time_shift)
+        self.decoder = Decoder(*sizes, **decoder, **stage, weighting=weighting)
         self.upsamplers = nn.ModuleList(Upsampler(**u) for u in upsamplers)
         self.image_size = self.upsamplers[-1].size if upsamplers else base_size
 
@@ -320,8 +325,9 @@ def use_clip(self: UnCLIP, clip: str, clip_digest: str | None):
     ValueError where clip_digest is that of other weights.
     """
     if clip_digest and digest(find_pretrained(clip) / "model.safetensors") != clip_digest:
-        other = f"this unCLIP was trained in the space of another CLIP than the {Path(clip).name!r}"
-        raise ValueError(f"{other} here; train it again, or restore the CLIP it was trained with")
+        other = f"in the space of another CLIP than the {Path(clip).name!r} here"
+        advice = "train it again, or restore the CLIP it was trained with"
+        raise ValueError(f"this unCLIP was trained {other}; {advice}")
     judge = CLIP.from_published(clip) if clip in PUBLISHED else CLIP.from_pretrained(clip)
     # in a list: it is not ours to train or to save
     self._clip, self._embedded = [judge.requires_grad_(False)], (None, None)
@@ -359,7 +365,9 @@ def read(self: UnCLIP, captions: list[str], length: int | None = None) -> dict[s
 @patch
 @torch.no_grad()
 def see(self: UnCLIP, images: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [-1, 1] of any size to CLIP's picture embeddings z_i (B, embed)."""
+    """Pictures (B, 3, H, W) in [-1, 1] of any size to CLIP's picture embeddings z_i (B,
+    embed).
+    """
     size = self.clip.image_size
     small = shrink(images, size)
     if images.shape[-1] < size:
@@ -555,8 +563,8 @@ def embeddings(
 def imagine(
     self: UnCLIP, prompts: str | list[str], *, n: int = 1, seed: int = 0, **options
 ) -> Tensor:
-    """Picture embeddings (B, embed) for n pictures a prompt, as the prior imagines them; n, seed,
-    options: as in `steps`.
+    """Picture embeddings (B, embed) for n pictures a prompt, as the prior imagines them; n,
+    seed, options: as in `steps`.
     """
     return self.embeddings(*self.asked(prompts, n, seed, options))
 
@@ -586,8 +594,8 @@ def decoding(
         x_T = noise_like(z.new_empty(len(z), 3, size, size), generators)
     times = self.times(self.schedule.T, options.num_steps)
     total = options.num_steps + sum(u.options.num_steps for u in self.upsamplers)
-    steps = self.decoder.sample(x_T.to(self.device), told, null, options, generators, times=times)
-    for step in steps:
+    x_T = x_T.to(self.device)
+    for step in self.decoder.sample(x_T, told, null, options, generators, times=times):
         yield of_cascade(step, 0, total, self.image_size)
     before = 0
     for up in self.upsamplers:

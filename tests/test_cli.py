@@ -10,7 +10,15 @@ from PIL import Image
 
 from t2i_course import __version__
 from t2i_course.storage import WEIGHTS
-from t2i_course.system import Gallery, Options, Stage, Step, TextToImage, check_prompts
+from t2i_course.system import (
+    CAPTION,
+    Gallery,
+    Options,
+    Stage,
+    Step,
+    TextToImage,
+    check_prompts,
+)
 from t2i_course.training.recipe import recipes_of
 from t2i_course.command import cli, doctor
 from t2i_course.command import draw as drawing
@@ -97,13 +105,43 @@ def test_help_shows_every_command_with_examples(capsys):
         assert "examples:\n  " in capsys.readouterr().out
 
 
+def test_help_in_every_way_people_ask_for_it(capsys):
+    assert main(["--help"]) == 0
+    whole = capsys.readouterr().out
+    for argv in ([], ["help"]):
+        assert main(argv) == 0 and capsys.readouterr().out == whole
+    assert main(["draw", "--help"]) == 0
+    of_draw = capsys.readouterr().out
+    assert main(["help", "draw"]) == 0 and capsys.readouterr().out == of_draw
+    assert "did you mean 'draw'" in refused(capsys, "help", "drow")
+
+
+def test_the_tab_key(tmp_path, capsys):
+    """The script that `t2i completion bash` prints, asked in a real bash."""
+    pytest.importorskip("shtab")
+    assert main(["completion", "bash"]) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+
+    def offered(line):
+        words = line.split(" ")
+        code = f"""source {tmp_path / 'script'}
+        COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}
+        $(complete -p t2i | sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo "${{COMPREPLY[@]}}" """
+        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
+        return done.stdout.split()
+
+    assert offered("t2i dr") == ["draw"] and "--again" in offered("t2i draw --ag")
+    assert offered("t2i draw --sampler dd") == ["ddpm", "ddim"]
+    assert main(["completion", "zsh"]) == 0 and "#compdef t2i" in capsys.readouterr().out
+
+
 def test_every_example_in_the_help_is_a_valid_command():
     import shlex
 
     lines = re.findall(r"^  t2i (.*?)(?:   .*)?$", "\n".join(cli.EXAMPLES.values()), re.M)
     assert len(lines) > 12
     for line in lines:
-        cli.parser().parse_args(shlex.split(line))
+        cli.parser().parse_args(shlex.split(line.split(" > ")[0]))  # not where the shell writes
 
 
 def test_version(capsys):
@@ -231,9 +269,14 @@ def test_draw_writes_a_picture_that_remembers(model, tmp_path, capsys):
         and picture.text["prompt"] == PROMPT
     )
     assert re.fullmatch(
-        r"t2i [\d.]+, system model, seed 0, guidance [\d.]+, steps 2, sampler \S+",
+        r"t2i [\d.]+, system model, seed 0, guidance [\d.]+, steps 2, sampler \S+, "
+        "picture 0 of 1",
         picture.text["made with"],
     )
+    weights = evaluation.digest_of(Path(model))
+    exact = {"seed": "0", "index": "0", "n": "1", "steps": "2", "scale": "8"}
+    exact |= {"system": model, "weights": weights, "sampler": "dpm++"}
+    assert exact.items() <= picture.text.items()
 
 
 def test_the_same_seed_draws_the_same_picture(model, tmp_path):
@@ -261,7 +304,7 @@ def test_draw_several_and_a_grid(model, tmp_path):
         )
         == 0
     )
-    assert Image.open(tmp_path / "grid.png").size == (2 * 260 - 4,) * 2
+    assert Image.open(tmp_path / "grid.png").size == (2 * 260 - 4, 2 * (260 + CAPTION) - 4)
     assert (
         main(
             [
@@ -283,10 +326,114 @@ def test_draw_several_and_a_grid(model, tmp_path):
         )
         == 0
     )
-    assert Image.open(tmp_path / "rows.png").size == (
-        3 * 36 - 4,
-        2 * 36 - 4,
-    )  # a row for each prompt
+    rows = Image.open(tmp_path / "rows.png")
+    assert rows.size == (3 * 36 - 4, 2 * (36 + CAPTION) - 4)  # a row for each prompt
+
+
+def test_what_is_there_is_not_overwritten(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.png").write_bytes(b"mine")
+    Path("many-1.png").write_bytes(b"mine")
+    for out, more in (("mine.png", []), ("many.png", ["--n", "2"])):
+        said = refused(capsys, "draw", "x", "--system", model, "--out", out, *more)
+        assert "is there already" in said and "--force" in said
+    said = refused(capsys, "data", "--out", "mine.png", "--shapes", "1")
+    assert "is there already" in said
+    assert "is there already" in refused(capsys, "evaluate", model, "--out", "mine.png")
+    assert "is there already" in refused(capsys, "evaluate", model, "--sheet", "mine.png")
+    assert Path("mine.png").read_bytes() == Path("many-1.png").read_bytes() == b"mine"
+    assert draw(model, Path("mine.png"), "--force") == 0
+    assert Image.open("mine.png").size == (256, 256)
+    capsys.readouterr()
+    once = ["draw", "x", "--system", model, "--steps", "1"]  # no name: the next free one
+    for wanted in ("picture.png", "picture-2.png", "picture-3.png"):
+        assert main(once) == 0 and capsys.readouterr().out.strip() == wanted
+    assert main([*once, "--n", "2"]) == 0
+    assert capsys.readouterr().out.split() == ["picture-0.png", "picture-1.png"]
+
+
+def test_a_sheet_that_no_memory_holds(model, capsys, tmp_path):
+    argv = ["draw", "x", "--system", model, "--n", "256", "--scale", "64", "--grid"]
+    assert "million pixels" in refused(capsys, *argv, "--out", tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [n for n, s in evaluation.SYSTEMS.items() if s.draws])
+def test_drawn_again_byte_for_byte(name, tmp_path, capsys):
+    """What a PNG says of itself is enough to draw it again, for every system."""
+    argv = ["draw", PROMPT, "a red star", "--n", "2", "--seed", "7", "--system", name]
+    some = ["--guidance", "2", "--out", str(tmp_path / "a.png"), "--device", "cpu"]
+    steps = [] if name == "dalle" else ["--steps", "2"]
+    assert main([*argv, *some, *steps]) == 0
+    pictures = [(tmp_path / f"a-{i}.png").read_bytes() for i in range(4)]
+    assert len(set(pictures)) == 4
+    for i in (1, 2):
+        out = tmp_path / f"again-{i}.png"
+        argv = ["draw", "--again", str(tmp_path / f"a-{i}.png"), "--out", str(out)]
+        assert main([*argv, "--device", "cpu"]) == 0
+        assert out.read_bytes() == pictures[i]
+
+
+def again(file, out):
+    """Draw a file again, and whether the bytes are the same."""
+    assert main(["draw", "--again", str(file), "--out", str(out)]) == 0
+    return Path(out).read_bytes() == Path(file).read_bytes()
+
+
+def test_drawn_again_grid_and_choice(painter, model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = ["--system", model, "--steps", "2"]
+    assert main(["draw", "a", "b", "a", "--n", "2", "--grid", "--out", "grid.png", *base]) == 0
+    assert again("grid.png", "grid2.png")
+    system = ["--system", str(painter / "run" / "model"), "--seed", "3"]
+    assert main(["draw", "a", *system, "--rerank", "5", "--n", "2", "--out", "best.png"]) == 0
+    assert again("best-1.png", "best2.png")
+    Image.new("RGB", (64, 64), "blue").save("blue.png")
+    Image.new("L", (64, 64), 255).save("mask.png")
+    assert main(["edit", "blue.png", "x", "--mask", "mask.png", *system, "--out", "e.png"]) == 0
+    assert again("e.png", "e2.png")
+    assert main(["draw", "x", "--init-image", "blue.png", *system, "--out", "i.png"]) == 0
+    assert again("i.png", "i2.png")
+    Image.new("RGB", (64, 64), "red").save("blue.png")
+    assert "not here as it was" in refused(capsys, "draw", "--again", "i.png")
+    shipped = ["--system", "pixel-small"]
+    assert "other weights" in refused(capsys, "draw", "--again", "grid.png", *shipped)
+    Image.new("RGB", (8, 8)).save("plain.png")
+    assert "does not say how it was made" in refused(capsys, "draw", "--again", "plain.png")
+    assert "cannot be read as PNG" in refused(capsys, "draw", "--again", __file__)
+    assert "no picture none.png" in refused(capsys, "draw", "--again", "none.png")
+    for more in (["x"], ["--n", "2"], ["--seed", "1"], ["--grid"], ["--guidance", "3"]):
+        assert "leave" in refused(capsys, "draw", "--again", "grid.png", *more)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": "0"},
+        {"n": "1000000000"},
+        {"scale": "100000"},
+        {"seed": "-1"},
+        {"seed": "x"},
+        {"guidance": "nan"},
+        {"index": "5"},
+        {"columns": "3", "pictures": "[" * 9000},
+        {"columns": "3", "pictures": '[["a"]]'},
+        {"columns": "3", "pictures": "[]"},
+        {"prompt": ""},
+        {"weights": "0" * 64},
+        {"system": "../../none"},
+    ],
+)
+def test_a_picture_that_lies_about_itself(change, model, tmp_path, capsys):
+    from PIL.PngImagePlugin import PngInfo
+
+    assert draw(model, tmp_path / "a.png") == 0
+    picture, info = Image.open(tmp_path / "a.png"), PngInfo()
+    for key, value in (picture.text | change).items():
+        info.add_itxt(key, value)
+    picture.save(tmp_path / "b.png", pnginfo=info)
+    refused(capsys, "draw", "--again", tmp_path / "b.png", "--out", tmp_path / "c.png")
+    assert not (tmp_path / "c.png").exists()
 
 
 def test_draw_loads_no_training_library(model, tmp_path):
@@ -397,7 +544,7 @@ def test_a_full_disk_leaves_what_was_there(model, tmp_path, capsys, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    assert draw(model, tmp_path / "a.png", "--seed", "5") == 2
+    assert draw(model, tmp_path / "a.png", "--seed", "5", "--force") == 2
     assert "No space left" in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "a.png").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
@@ -1027,7 +1174,7 @@ def test_draw_from_a_picture(painter, model, tmp_path, capsys):
     )
     assert Image.open(tmp_path / "x.png").getpixel((0, 0)) == (128, 128, 128)
     assert "cannot begin with a picture" in refused(
-        capsys, "draw", "x", "--system", model, *argv
+        capsys, "draw", "x", "--system", model, *argv, "--force"
     )
     assert "from 0.01 to 1" in refused(capsys, "draw", "x", "--strength", "2")
 
@@ -1084,8 +1231,8 @@ def test_data_refuses_sizes_and_writes_what_train_reads(capsys, tmp_path, monkey
 
 
 def test_the_same_data_file_twice(capsys, tmp_path, monkeypatch):
-    """Byte for byte, from two processes; and a pipe is no data file (it would wait for ever)."""
-    code = "import sys; from t2i_course.data.captioned import shapes; shapes(9, 32).save(sys.argv[1])"
+    """Byte for byte, from two processes; a pipe is no data file (it would wait for ever)."""
+    code = "import sys, t2i_course.data.captioned as data; data.shapes(9).save(sys.argv[1])"
     for name in "ab":
         subprocess.run([sys.executable, "-c", code, tmp_path / name], cwd=ROOT, check=True)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

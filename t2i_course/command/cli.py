@@ -6,13 +6,23 @@ Docs: https://t2i-course.github.io/t2i_course/command/cli.html.md"""
 
 # %% auto #0
 __all__ = ['EXAMPLES', 'evaluate_command', 'check_measures', 'measure', 'measure_judge', 'measure_more', 'write_sheet',
-           'systems_command', 'data_command', 'doctor_command', 'parser', 'add_evaluate', 'add_data', 'main']
+           'systems_command', 'data_command', 'doctor_command', 'completion_command', 'parser', 'add_evaluate',
+           'add_data', 'main', 'answer']
 
 # %% ../../nbs/command/cli.ipynb #c032
 import argparse, json, os, sys
 from pathlib import Path
 from .. import __version__
-from .parser import Failed, Parser, add_drawing, check_writable, number
+from t2i_course.command.parser import (
+    Failed,
+    Parser,
+    add_drawing,
+    add_force,
+    check_new,
+    check_writable,
+    number,
+    steady_streams,
+)
 from .draw import add_draw, add_edit, draw_command, edit_command
 from t2i_course.measure.evaluation import (
     find_system,
@@ -31,7 +41,7 @@ def evaluate_command(args) -> int:
     """
     system, folder = find_system(args.system)
     if args.out:
-        target = check_writable(args.out)
+        (target,) = check_new([Path(args.out)], args.force)
     elif folder.resolve().parent == WEIGHTS.resolve():
         target = None  # an installed package is not written to
     else:
@@ -56,7 +66,7 @@ def evaluate_command(args) -> int:
         )
     return 0
 
-
+# %% ../../nbs/command/cli.ipynb #c034a
 def check_measures(system, args):
     """Raises ValueError for measures that cannot be taken: of what does not draw, without
     resvg-py, into a place that cannot be written.
@@ -77,14 +87,14 @@ def check_measures(system, args):
             f"the sheet is a PNG picture; name a file that ends in .png, not {args.sheet!r}"
         )
     if args.sheet:
-        check_writable(args.sheet)
+        check_new([Path(args.sheet)], args.force)
     if args.emoji and find_spec("resvg_py") is None:
         raise ValueError(
             "--emoji compares with real emoji, and drawing them needs resvg-py; run: pip"
             " install resvg-py"
         )
 
-
+# %% ../../nbs/command/cli.ipynb #c034b
 def measure(model, card: dict, args) -> dict:
     """The card with the alignment of a system that draws, and what --emoji and --speed ask for;
     prints it all.
@@ -113,7 +123,7 @@ def measure(model, card: dict, args) -> dict:
     measure_more(model, card, args)
     return card
 
-
+# %% ../../nbs/command/cli.ipynb #c034c
 def measure_judge(model, card: dict, args) -> dict:
     """The card with the scores that a model which does not draw gives itself: what its
     `score(seed)` says.
@@ -136,7 +146,7 @@ def measure_judge(model, card: dict, args) -> dict:
     }
     return card | {"scores": card.get("scores", {}) | {"retrieval": scores | command}}
 
-
+# %% ../../nbs/command/cli.ipynb #c034d
 def measure_more(model, card: dict, args):
     """The measurements that --emoji and --speed ask for, into the card."""
     from t2i_course.measure.evaluation import emoji_retrieval, speed
@@ -184,7 +194,7 @@ def systems_command(args) -> int:
 
 def data_command(args) -> int:
     """t2i data: the rendered training set as one file."""
-    out = check_writable(args.out)
+    (out,) = check_new([Path(args.out)], args.force)
     if args.size not in (32, 64, 128, 256):
         raise ValueError(
             f"emoji come at 32, 64, 128, 256 pixels, not {args.size}; choose one of these with"
@@ -217,54 +227,65 @@ def doctor_command(args) -> int:
     )
     return 1 if bad else 0
 
+# %% ../../nbs/command/cli.ipynb #k005
+def completion_command(args) -> int:
+    """t2i completion: a script that teaches a shell the commands and options."""
+    from importlib.util import find_spec
+
+    if find_spec("shtab") is None:
+        raise ValueError("completion needs shtab; run: pip install 't2i_course[completion]'")
+    import shtab
+
+    top = parser()
+    (commands,) = (a for a in top._actions if isinstance(a, argparse._SubParsersAction))
+    for one in commands.choices.values():
+        for action in one._actions:
+            if action.metavar in ("FILE", "FOLDER") or action.dest == "picture":
+                action.complete = shtab.FILE
+    print(shtab.complete(top, args.shell))
+    return 0
+
 # %% ../../nbs/command/cli.ipynb #c040
 EXAMPLES = {
-    "t2i": (
-        """examples:
+    "t2i": """examples:
   t2i draw "two red circles on a white background"
   t2i draw "a fox" --style noto --n 4 --grid --out fox.png
   t2i systems
   t2i doctor
 
-exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped by Ctrl-C"""
-    ),
-    "draw": (
-        """examples:
+exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped by Ctrl-C""",
+    "draw": """examples:
   t2i draw "two red circles on a white background"
   t2i draw "a fox" "a cat" --style twemoji --n 3 --seed 7 --grid --out pets.png
-  t2i draw "a red star left of a blue cross on a pink background" --guidance 5 --steps 50 --sampler ddim
+  t2i draw "a red star left of a blue cross on a pink background" --guidance 5
   t2i draw "a small blue star on a black background" --system runs/pixel/model
-  t2i draw "three green squares on a white background" --rerank 8       the one of eight that CLIP likes best"""
-    ),
-    "edit": (
-        """examples:
+  t2i draw "three green squares on a white background" --rerank 8    the best of eight
+  t2i draw --again pets.png --out twin.png    the same once more, byte for byte""",
+    "edit": """examples:
   t2i edit picture.png "a red star on a white background" --mask mask.png
-  t2i edit fox.png "a fox with a blue hat" --mask hat.png --style noto --n 4 --grid"""
-    ),
-    "train": (
-        """examples:
-  t2i train pixel --preset cpu                           two hours on two cores; Ctrl-C and the same command go on
+  t2i edit fox.png "a fox with a blue hat" --mask hat.png --style noto --n 4 --grid""",
+    "train": """examples:
+  t2i train pixel --preset cpu    two hours on two cores; Ctrl-C and the same command go on
   t2i train pixel --preset cpu --init shipped --lr 1e-4    go on from the shipped weights
   t2i train pixel --preset gpu --data set.safetensors    with pictures from t2i data
-  t2i train dalle --preset cpu                           all of its stages in order; --stage NAME trains one
-  accelerate launch -m t2i_course.command.cli train pixel --preset gpu    on several GPUs"""
-    ),
+  t2i train dalle --preset cpu    all of its stages in order; --stage NAME trains one
+  accelerate launch -m t2i_course.command.cli train pixel --preset gpu    on several GPUs""",
 }
+
+# %% ../../nbs/command/cli.ipynb #k006
 EXAMPLES |= {
-    "evaluate": (
-        """examples:
-  t2i evaluate pixel --captions 100                      look, write nothing
-  t2i evaluate runs/pixel/model --captions 400 --guidance 1 2 3 5    write the best into runs/pixel/model/card.json
+    "evaluate": """examples:
+  t2i evaluate pixel --captions 100    look, write nothing
+  t2i evaluate runs/pixel/model --guidance 1 2 3 5    write the best into its card.json
   t2i evaluate pixel --sheet emoji.png --out card.json
-  t2i evaluate pixel --rerank 8 --captions 50            the best of eight candidates a caption"""
-    ),
-    "data": (
-        """examples:
+  t2i evaluate pixel --rerank 8 --captions 50    the best of eight candidates a caption""",
+    "data": """examples:
   t2i data --out set.safetensors
-  t2i data --size 64 --shapes 100000 --out set64.safetensors"""
-    ),
+  t2i data --size 64 --shapes 100000 --out set64.safetensors""",
     "systems": "examples:\n  t2i systems\n  t2i systems --json",
     "doctor": "examples:\n  t2i doctor",
+    "completion": """examples:
+  t2i completion bash > ~/.local/share/bash-completion/completions/t2i""",
 }
 
 # %% ../../nbs/command/cli.ipynb #c041
@@ -304,11 +325,14 @@ def parser() -> Parser:
     p.add_argument("--json", action="store_true", help="all that their cards say, as JSON")
     add_data(command("data", data_command, "write the rendered training set to one file"))
     command("doctor", doctor_command, "check the installation and say what to do")
+    p = command("completion", completion_command, "print a script for the shell's Tab key")
+    p.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell that you use")
     return top
 
 # %% ../../nbs/command/cli.ipynb #c042
 def add_evaluate(p):
     """Options of t2i evaluate."""
+    scales = "one or several scales; the best counts (default: the system's own)"
     p.add_argument("system", help="a system of the course, or a folder of a trained one")
     p.add_argument(
         "--captions",
@@ -317,13 +341,7 @@ def add_evaluate(p):
         metavar="N",
         help="held-out captions to draw (default: 200)",
     )
-    add_drawing(
-        p,
-        {
-            "nargs": "+",
-            "help": "one or several scales; the best counts (default: the system's own)",
-        },
-    )
+    add_drawing(p, {"nargs": "+", "help": scales})
     p.add_argument(
         "--sampler", choices=("ddpm", "ddim", "dpm++"), help="default: the system's own"
     )
@@ -340,11 +358,8 @@ def add_evaluate(p):
         metavar="N",
         help="pictures drawn at once (default: 32)",
     )
-    p.add_argument(
-        "--out",
-        metavar="FILE",
-        help="card to write (default: card.json of the folder; nothing for a shipped system)",
-    )
+    where = "card to write (default: card.json of the folder; nothing for a shipped system)"
+    p.add_argument("--out", metavar="FILE", help=where)
     p.add_argument(
         "--emoji",
         type=number(int, 1, 1000),
@@ -355,8 +370,9 @@ def add_evaluate(p):
         "--speed", action="store_true", help="also measure how long four pictures take"
     )
     p.add_argument("--sheet", metavar="FILE", help="also draw 24 held-out emoji into this PNG")
+    add_force(p)
 
-
+# %% ../../nbs/command/cli.ipynb #c042a
 def add_data(p):
     """Options of t2i data."""
     p.add_argument("--out", required=True, metavar="FILE", help="the file to write")
@@ -388,6 +404,7 @@ def add_data(p):
         metavar="N",
         help="of the shapes (default: 0)",
     )
+    add_force(p)
 
 # %% ../../nbs/command/cli.ipynb #c043
 def main(argv: list[str] | None = None) -> int:
@@ -395,27 +412,40 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns the exit code; prints mistakes in one line.
     """
+    with steady_streams():
+        code, said = answer(sys.argv[1:] if argv is None else argv)
+        try:
+            sys.stdout.flush()
+        except OSError as e:
+            code, said = 1, f"error: cannot write what was to be said: {e.strerror}"
+        if said:
+            # printed only here, when the exception and with it any open progress bar is gone
+            print(f"t2i: {' '.join(said.split())}", file=sys.stderr)
+    return code
+
+
+def answer(argv: list[str]) -> tuple[int, str]:
+    """Run a command: its exit code, and the line that says what went wrong."""
+    if argv[:1] in ([], ["help"]):
+        argv = [*argv[1:2], "--help"]
     try:
         args = parser().parse_args(argv)
-        return args.run(args)
+        return args.run(args), ""
     except SystemExit as e:
-        return int(e.code or 0)  # --help and --version
+        return int(e.code or 0), ""  # --help and --version
     except KeyboardInterrupt as e:
-        code, said = 130, str(e) or "stopped; nothing half-written is left"
+        return 130, str(e) or "stopped; nothing half-written is left"
     except ValueError as e:
-        code, said = 2, f"error: {e}"
+        return 2, f"error: {e}"
     except Failed as e:
-        code, said = 1, f"error: {e}"
+        return 1, f"error: {e}"
+    except MemoryError:
+        return 1, "error: there is not enough memory; ask for fewer or smaller pictures at once"
     except Exception as e:
         if os.environ.get("T2I_DEBUG"):
             raise
-        code, said = (
-            1,
-            f"error: {type(e).__name__}: {e}; set T2I_DEBUG=1 to see where, or run t2i doctor",
-        )
-    # printed only here, when the exception and with it any open progress bar is gone
-    print(f"t2i: {' '.join(said.split())}", file=sys.stderr)
-    return code
+        said = f"error: {type(e).__name__}: {e}"
+        return 1, f"{said}; set T2I_DEBUG=1 to see where, or run t2i doctor"
 
 # %% ../../nbs/command/cli.ipynb #c044
 if __name__ == "__main__" and "__file__" in globals():

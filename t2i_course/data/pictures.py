@@ -106,7 +106,7 @@ def _channels_last(a: np.ndarray) -> np.ndarray:
         raise ValueError(f"a picture has 1 or 3 channels, not {a.shape[2]}; {advice}")
     return a if a.shape[2] == 3 else a.repeat(3, axis=2)
 
-
+# %% ../../nbs/data/pictures.ipynb #c008a
 def to_pil(x) -> Image.Image:
     """A tensor (3, H, W), float in [-1, 1] or uint8 -> PIL picture.
 

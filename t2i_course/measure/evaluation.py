@@ -39,7 +39,7 @@ class System:
         """The class itself; importing it imports PyTorch."""
         return getattr(import_module(self.module), self.class_name)
 
-
+# %% ../../nbs/measure/evaluation.ipynb #c004a
 SYSTEMS = {
     "pixel": System(
         "t2i_course.guidance",
@@ -115,7 +115,7 @@ def find_system(name: str | Path) -> tuple[System, Path]:
         f"unknown system {str(name)!r}; {hint} A folder of a trained system works too"
     )
 
-
+# %% ../../nbs/measure/evaluation.ipynb #c006a
 def system_in(folder: Path) -> System:
     """The System that a folder holds, as its config.json says.
 
@@ -442,7 +442,7 @@ def record_of(history: list[dict], recipe: dict, **about) -> dict:
         "date": date.today().isoformat(),
     }
 
-
+# %% ../../nbs/measure/evaluation.ipynb #c044a
 def card(system, name: str, runs: dict[str, dict]) -> dict:
     """The model card of a freshly trained system, without scores. runs: what `record_of` says
     of each of its stages.
@@ -765,7 +765,7 @@ class Leaderboard:
         rows = [line([*self.cells(row), row["about"]], "td") for row in self.rows]
         return "<table>" + line([*self.columns, "what"], "th") + "".join(rows) + "</table>"
 
-
+# %% ../../nbs/measure/evaluation.ipynb #c069a
 def board_row(name: str, system: System, folder: Path) -> dict:
     """What a system's files say of it, for the leaderboard: None where they say nothing, and
     under "fault" what is wrong with them.
@@ -779,7 +779,8 @@ def board_row(name: str, system: System, folder: Path) -> dict:
         for score in filter(None, (shapes, reranked)):
             f"{score['all_true']:.3f} {score['interval'][0]:.3f} {score['interval'][1]:.3f}"
     except (ValueError, TypeError, LookupError, AttributeError):
-        card, shapes, reranked, fault = {}, None, None, "damaged card: t2i doctor"
+        card, fault = {}, "damaged card: t2i doctor"
+        shapes = reranked = None
     file = folder / "model.safetensors"
     about = {"system": name, "reading": system.reading, "about": system.about}
     return about | {

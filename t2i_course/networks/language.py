@@ -13,7 +13,7 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .t5 import T5Encoder
-from .text import Tokenizer
+from .text import Tokenizer, tidy, token_rows
 from .transformer import MLP, SelfAttention
 
 # %% ../../nbs/networks/language.ipynb #c007
@@ -138,13 +138,7 @@ class Borrowed:
 
         ValueError for one of more than `length` tokens.
         """
-        rows = [e.ids for e in self.bpe.encode_batch(list(captions))]
-        for row, caption in zip(rows, captions):
-            if len(row) > self.length:
-                raise ValueError(
-                    f"the prompt has {len(row)} tokens and the model reads {self.length};"
-                    f" shorten it: {caption[:60]!r}..."
-                )
+        rows = token_rows(self.bpe, captions, self.length, special=True)
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
         for place, row in zip(ids, rows):
             place[: len(row)] = torch.tensor(row)
@@ -246,6 +240,7 @@ class Distillation(nn.Module):
         """For each of our tokens in these texts the teacher's state, normalised to mean 0 and
         variance 1: (all tokens, teacher.dim), and the texts' lengths (U,).
         """
+        texts = tidy(texts)
         states, found, lengths = teacher.read(texts)["tokens"], [], []
         states = F.layer_norm(states, states.shape[-1:])
         for text, state, theirs, ours in zip(

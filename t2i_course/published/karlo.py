@@ -15,7 +15,7 @@ from torch import nn, Tensor
 from einops import rearrange
 from ..networks.adm import ADMUNet
 from ..storage import load_strictly
-from .files import fetch, read_published
+from .files import published_state
 from .names import rename, stacked, table_lines
 from ..networks.unet import Skip
 
@@ -38,7 +38,7 @@ ENDS = {
     "conv_out": "last",
 }
 
-
+# %% ../../nbs/published/karlo.ipynb #c010b
 def unet_table(net: ADMUNet) -> list[tuple]:
     """Lines for `published.names.rename` from diffusers' U-Nets with ADM's blocks (UNet2DModel,
     and UNet2DConditionModel with "SimpleCrossAttn") to the names of `net`.
@@ -141,7 +141,8 @@ def load_decoder(
     extra = table_lines({"": ""}, {"clip_extra_context_tokens_proj": "extra"}, by_token)
     rest = {k: v for k, v in projection.items() if k not in needed}
     state = rename(rest, PROJECTION + extra)
-    state["network.vector.weight"] = torch.cat([projection[f"{name}.weight"] for name in TWO], 1)
+    weights = [projection[f"{name}.weight"] for name in TWO]
+    state["network.vector.weight"] = torch.cat(weights, 1)
     state["network.vector.bias"] = sum(projection[f"{name}.bias"] for name in TWO)
     state |= {"mean": torch.zeros_like(decoder.mean), "std": torch.ones_like(decoder.std)}
     state |= {f"network.{k}": v for k, v in unet_names(decoder.network, unet).items()}
@@ -182,7 +183,7 @@ def karlo_config() -> dict:
         sampler="ddpm",
     )
 
-
+# %% ../../nbs/published/karlo.ipynb #c017b
 def load_karlo(
     system: nn.Module, repo: str | Path = "kakaobrain/karlo-v1-alpha", revision: str = "main"
 ):
@@ -191,25 +192,15 @@ def load_karlo(
 
     Raises ValueError where they cannot be had or do not fit.
     """
-    folder = Path(repo)
 
     def weights(part):
-        names = [
-            f"{part}/diffusion_pytorch_model.{ending}" for ending in ("safetensors", "bin")
-        ]
-        if folder.is_dir():
-            return read_published(
-                next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
-            )
-        try:
-            return read_published(fetch(str(repo), names[0], revision))
-        except ValueError:
-            return read_published(fetch(str(repo), names[1], revision))
+        return published_state(repo, f"{part}/diffusion_pytorch_model", revision)
 
     upsampler = system.upsamplers[0]
     load_prior(system.prior, weights("prior"), "prior")
     load_decoder(
         system.decoder, weights("decoder"), weights("text_proj"), "decoder and text_proj"
     )
-    for name, net in (("super_res_first", upsampler.network), ("super_res_last", upsampler.last)):
+    stages = {"super_res_first": upsampler.network, "super_res_last": upsampler.last}
+    for name, net in stages.items():
         load_strictly(net, unet_names(net, weights(name)), name)

@@ -417,29 +417,21 @@ def plot_field(
     fig, ax = (ax.figure, ax) if ax is not None else new_figure(width=3.6, height=3.6)
     if density is not None:
         gx, gy, log_p = _on_grid(getattr(density, "log_prob", density), extent, 121)
+        levels = [0.01, 0.05, 0.15, 0.35, 0.6, 0.85, 1.01]
         p = np.exp(log_p - log_p.max())
-        ax.contourf(
-            gx,
-            gy,
-            p,
-            levels=[0.01, 0.05, 0.15, 0.35, 0.6, 0.85, 1.01],
-            cmap="Blues",
-            alpha=0.65,
-        )
+        ax.contourf(gx, gy, p, levels=levels, cmap="Blues", alpha=0.65)
     if field is not None:
         gx, gy, v = _on_grid(field, extent, arrows)
         v = v / np.maximum(np.sqrt(np.linalg.norm(v, axis=-1, keepdims=True)), 1e-9)
         ax.quiver(gx, gy, v[..., 0], v[..., 1], color="#555", width=0.004, alpha=0.8)
-    for color, (name, s) in zip(
-        COLORS[1:] * 9, (samples if isinstance(samples, dict) else {"": samples}).items()
-    ):
+    named = samples if isinstance(samples, dict) else {"": samples}
+    for color, (name, s) in zip(COLORS[1:] * 9, named.items()):
         if s is None:
             continue
-        s = np.asarray(s.detach().cpu() if hasattr(s, "detach") else s, dtype=float).reshape(
-            len(s), -1
-        )
+        s = np.asarray(s.detach().cpu() if hasattr(s, "detach") else s, float)
+        x, y = s.reshape(len(s), -1).T[:2]
         label = lettering(name) if name else None
-        ax.plot(s[:, 0], s[:, 1], ".", ms=2.2, alpha=0.6, color=color, label=label)
+        ax.plot(x, y, ".", ms=2.2, alpha=0.6, color=color, label=label)
         if name:
             ax.legend(loc="upper right", markerscale=4)
     sides = (-extent, extent)
