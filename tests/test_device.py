@@ -195,7 +195,7 @@ def test_loss(name, stage, monkeypatch):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("name, stage", EVERY_STAGE)
 def test_trains_and_goes_on(name, stage, optimizer, monkeypatch, tmp_path):
-    from accelerate import Accelerator
+    from accelerate import PartialState
 
     recipe = Recipe(steps=4, batch_size=4, optimizer=optimizer, warmup=1, save_every=2)
     options = dict(progress=False, log_every=1)
@@ -210,7 +210,7 @@ def test_trains_and_goes_on(name, stage, optimizer, monkeypatch, tmp_path):
 
     wanted, _ = run(None, "cpu", cpu=True)
     with pretended_device(monkeypatch):
-        monkeypatch.setattr(Accelerator, "device", property(lambda self: FAR))
+        monkeypatch.setattr(PartialState(cpu=True), "device", FAR)
         whole, model = run(None, FAR)
         assert all(p.device.type == FAR.type for p in model.parameters())
         with pytest.raises(KeyboardInterrupt):
