@@ -345,10 +345,10 @@ def draw_command(args) -> int:
         return again_command(args)
     if not args.prompt:
         raise ValueError("the following arguments are required: prompt; see t2i draw --help")
-    from t2i_course.data.pictures import open_picture
-
     prompts = check_request(args)
     if args.init_image:
+        from t2i_course.data.pictures import open_picture
+
         open_picture(args.init_image)  # before a model is loaded
     model = load_system(args.system, pick_device(args.device))
     making = making_of(model, find_system(args.system)[1], args)
