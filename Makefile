@@ -10,11 +10,12 @@ help:                           ## this list
 	@echo "make test    set everything up and run every notebook and test (about 15 minutes on 2 cores)"
 	@echo "make docs    build the site into _docs and check it page by page"
 	@echo "make train-all  train every system by its cpu recipe (about 8 hours of one core); stop it at any time, and go on"
+	@echo "make soak    attack the package: kills, damaged files, odd prompts and command lines (20 minutes)"
 	@echo "make bench   measure speed against the peers, in one run"
 	@echo "make export  after editing notebooks: write t2i_course/, README.md and the sidebar from them"
 	@echo "make clean   remove what was built (not the virtual environment)"
 	@echo
-	@echo "VENV=$(VENV)  PYTHON=python3  PORT=$(PORT)  TESTS=$(TESTS)  SYSTEMS=  PIP_ARGS=  LABFLAGS=     are read by these commands"
+	@echo "VENV=$(VENV)  PYTHON=python3  PORT=$(PORT)  TESTS=$(TESTS)  SYSTEMS=  PIP_ARGS=  LABFLAGS=  SOAKFLAGS=     are read by these commands"
 
 $(VENV)/.dev: $(SETUP_FILES)
 	@sh scripts/setup.sh $(VENV) dev
@@ -45,6 +46,9 @@ docs: $(VENV)/.dev
 train-all: $(VENV)/.dev
 	$(BIN)/python scripts/train_all.py $(SYSTEMS)
 
+soak: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/soak.py $(SOAKFLAGS)
+
 bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench.py
 	$(BIN)/python scripts/check_lab.py
@@ -59,5 +63,5 @@ export: $(VENV)/.dev
 clean:
 	rm -rf _docs _proc _smalldocs build dist t2i_course.egg-info
 
-.PHONY: help lab test docs train-all bench export clean
+.PHONY: help lab test docs train-all soak bench export clean
 .DEFAULT_GOAL := help

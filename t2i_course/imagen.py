@@ -174,13 +174,13 @@ class ImagenOptions(SamplingOptions):
         return THRESHOLDS[self.threshold]
 
     def within(self, denoiser: Denoiser) -> Denoiser:
-        """A denoiser of x_0 whose answers keep within bounds: a `wrap` for `Diffusion.sample`."""
+        """A denoiser of x_0 that keeps within bounds: a `wrap` for `Diffusion.sample`."""
         return thresholded(denoiser, self.rule())
 
 # %% ../nbs/readings/09_imagen.ipynb #5f8ff042
 class Imagen(TextToImage):
-    """Cascaded text-to-image diffusion with a frozen language model (Saharia 2022): a base stage
-    at `base_size` pixels and an upsampler to `image_size`.
+    """Cascaded text-to-image diffusion with a frozen language model (Saharia 2022): a base
+    stage at `base_size` pixels and an upsampler to `image_size`.
 
     tokenizer: JSON text; language: arguments of `language_of`; base, upsampler: of ImagenUNet
     and EfficientUNet (None: the base's pictures are the result); p_null: share of captions
@@ -308,8 +308,9 @@ def upsampler_loss(self: Imagen, batch: dict) -> dict[str, Tensor]:
     """
     image = batch["image"]
     if image.shape[-1] != self.image_size:
-        wanted = f"{self.image_size} pixels, got {image.shape[-1]}"
-        raise ValueError(f"the upsampler is trained on pictures of {wanted}; make the data anew")
+        sizes = f"{self.image_size} pixels, got {image.shape[-1]}"
+        advice = "make the data anew"
+        raise ValueError(f"the upsampler is trained on pictures of {sizes}; {advice}")
     high, low = paired_crops(image, shrink(image, self.base_size), self.crop)
     level = self.most_noise * torch.rand(len(high), device=high.device)
     low = augmented(low, level, torch.randn_like(low))

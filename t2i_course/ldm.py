@@ -417,8 +417,11 @@ def neighbours(
 
 # %% ../nbs/readings/07_ldm.ipynb #c213
 class StableDiffusion(LatentDiffusion):
-    """Stable Diffusion 1.x from our modules: CLIP's text encoder, SDUNet, kl-f8, eps-prediction
-    on the scaled-linear schedule (model card of v1-5).
+    """Stable Diffusion from our modules: CLIP's text encoder, SDUNet, kl-f8. The defaults are
+    1.x: eps-prediction on the scaled-linear schedule (model card of v1-5).
+
+    schedule: {"kind": a constructor of Schedule, the rest its numbers}; pad: the token that
+    fills captions up (None: the end token).
 
     `StableDiffusion()` has the published sizes; without a `tokenizer` (JSON text) it can be
     counted and loaded, not asked. Made by `LatentDiffusion.from_published`.
@@ -431,10 +434,11 @@ class StableDiffusion(LatentDiffusion):
     def __init__(
         self, tokenizer: str | None = None, image_size: int = 512, autoencoder: dict = {},
         text_encoder: dict = {}, unet: dict = {}, scale: float = 0.18215,
+        prediction_type: str = "eps", schedule: dict = {}, pad: int | None = None,
         guidance: float = 7.5, num_steps: int = 30, sampler: str = "dpm++",
     ):
         TextToImage.__init__(self)
-        self.image_size = image_size
+        self.image_size, self.pad = image_size, pad
         self.options = SamplingOptions(guidance, num_steps, sampler)
         self.tokenizer = Tokenizer.from_str(tokenizer) if tokenizer else None
         self.autoencoder = KLAutoencoder(**autoencoder)
@@ -445,8 +449,9 @@ class StableDiffusion(LatentDiffusion):
         # the U-Net reads every token's state, not CLIP's one vector
         self.text_encoder.project = nn.Identity()
         with torch.device("cpu"):  # also where the networks are only counted, on meta
-            schedule = Schedule.scaled_linear()
-        self.diffusion = Diffusion(SDUNet(**unet), schedule, "eps", 1.0, "simple")
+            numbers = {k: v for k, v in schedule.items() if k != "kind"}
+            made = getattr(Schedule, schedule.get("kind", "scaled_linear"))(**numbers)
+        self.diffusion = Diffusion(SDUNet(**unet), made, prediction_type, 1.0, "simple")
 
 
 @patch(as_prop=True)
@@ -457,21 +462,18 @@ def stages(self: StableDiffusion) -> dict[str, Stage]:
 # %% ../nbs/readings/07_ldm.ipynb #6439fade
 @patch
 def encode(self: StableDiffusion, captions: list[str]) -> Tensor:
-    """Captions to ids (B, 77): start, words, end, and end again as padding. ValueError where a
-    caption is too long.
+    """Captions to ids (B, 77): start, words, end, and end again (or `pad`) as padding.
+    ValueError where a caption is too long.
     """
     if self.tokenizer is None:
         advice = "load it with LatentDiffusion.from_published"
         raise ValueError(f"this Stable Diffusion was made without a tokenizer; {advice}")
     end, length = self.text_encoder.words.num_embeddings - 1, self.text_encoder.length
-    ids = torch.full((len(captions), length), end)
+    rows = self.tokenizer.words(captions, length - 2)
+    ids = torch.full((len(rows), length), end if self.pad is None else self.pad)
     ids[:, 0] = end - 1
-    for row, caption in zip(ids, captions):
-        words = self.tokenizer.bpe.encode(caption).ids
-        if len(words) > length - 2:
-            limit = f"has {len(words)} tokens and the model reads {length - 2}"
-            raise ValueError(f"the prompt {limit}; shorten it: {caption[:60]!r}...")
-        row[1 : 1 + len(words)] = torch.tensor(words, dtype=torch.long)
+    for row, words in zip(ids, rows):
+        row[1 : 2 + len(words)] = torch.tensor([*words, end])
     return ids.to(self.device)
 
 

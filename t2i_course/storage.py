@@ -19,7 +19,7 @@ __all__ = ['WEIGHTS', 'DTYPES', 'LARGEST', 'LARGEST_PICTURE', 'is_alive', 'start
            'checksum', 'save_tensors', 'read_header', 'not_whole', 'load_tensors', 'signed', 'exchange', 'write_folder',
            'keep_others', 'keep_modes', 'load_strictly', 'check_fit', 'check_finite', 'shipped', 'is_path',
            'find_pretrained', 'read_json', 'digest_of', 'check_digest', 'read_config', 'check_value', 'on_meta',
-           'check_pretrained', 'blamed', 'load_pretrained', 'with_new_names', 'save_pretrained', 'write_json']
+           'check_pretrained', 'sum_of', 'blamed', 'load_pretrained', 'with_new_names', 'save_pretrained', 'write_json']
 
 # %% ../nbs/storage.ipynb #w001
 def is_alive(pid: str) -> bool:
@@ -551,7 +551,7 @@ def check_pretrained(cls: type, folder: Path) -> dict:
     """
     config, path = read_config(cls, folder), folder / "config.json"
     weights = folder / "model.safetensors"
-    entries, _ = read_header(weights)
+    entries, metadata = read_header(weights)
     check_digest(folder)
     try:
         with on_meta(most=2 * len(entries) + 1000):
@@ -565,7 +565,19 @@ def check_pretrained(cls: type, folder: Path) -> dict:
         raise ValueError(f"{path}: {where} makes no {cls.__name__} ({reason})") from None
     shapes = with_new_names(system, {name: entry[1] for name, entry in entries.items()})
     check_fit(system.state_dict(), shapes, f"{weights}, beside {path.name},", cls.__name__)
+    found, about = sum_of(read_json(path)), json.loads(signed(metadata)[1])
+    if about.get("config", found) != found:
+        raise ValueError(
+            f"{path} was changed since it was saved beside {weights.name}; put it back, or save"
+            " the system anew"
+        )
     return config
+
+# %% ../nbs/storage.ipynb #s032
+def sum_of(config: dict) -> str:
+    """A checksum of a config's names and values."""
+    words = json.dumps(config, sort_keys=True)
+    return f"{zlib.crc32(words.encode()):08x}"
 
 
 def blamed(error: BaseException, config: dict, inside: str = "") -> str:
@@ -630,8 +642,9 @@ def save_pretrained(
         k: v.to(dtype) if v.is_floating_point() else v for k, v in system.state_dict().items()
     }
     check_finite(state, "the model")
-    save_tensors(folder / "model.safetensors", state)
-    write_json(folder / "config.json", {"system": type(system).__name__, **system.config})
+    config = {"system": type(system).__name__, **system.config}
+    save_tensors(folder / "model.safetensors", state, {"config": sum_of(config)})
+    write_json(folder / "config.json", config)
     if card is not None:
         write_json(folder / "card.json", card)
 

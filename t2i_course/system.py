@@ -177,11 +177,11 @@ def check_prompts(prompts: str | list[str], n: int = 1) -> list[str]:
         )
     for p in prompts:
         if not isinstance(p, str):
-            raise ValueError(f"a prompt is a string, got {type(p).__name__}: {p!r}")
+            raise ValueError(f"a prompt is a string, got {type(p).__name__}: {repr(p)[:40]}")
         if len(p) > LONGEST:
             raise ValueError(f"a prompt has {len(p):,} characters; {LONGEST:,} are the most")
         if any("\ud800" <= c <= "\udfff" for c in p):
-            raise ValueError(f"the prompt {p!a} holds bytes that are no text; type it anew")
+            raise ValueError(f"the prompt {p[:40]!a} holds bytes that are no text; type it")
         if not p.strip():
             raise ValueError(
                 "the prompt is empty; say what to draw, for example 'a red star on a white"

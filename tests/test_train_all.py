@@ -72,11 +72,11 @@ def test_all_in_order_then_nothing_more_to_do(home, capsys):
 def test_after_a_failure_what_builds_on_it_waits(home, capsys):
     (home / "fail-clip").touch()
     assert train(home, "clip", "unclip", "imagen", "--jobs", "2") == 1
-    assert diary(home, "begin") == ["clip", "imagen"]
+    assert sorted(diary(home, "begin")) == ["clip", "imagen"], "and not unclip"
     assert "clip: FAILED: 1/2 [00:01<00:01, loss=0.5]" in capsys.readouterr().out
     (home / "fail-clip").unlink()
     assert train(home, "clip", "unclip", "imagen") == 0
-    assert diary(home, "begin") == ["clip", "imagen", "clip", "unclip"]
+    assert diary(home, "begin")[2:] == ["clip", "unclip"]
 
 
 def test_stopped_it_stops_its_runs(home):

@@ -2,11 +2,14 @@
 train what one trains, and a signal stops with a word.
 """
 
+import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ import torch
 
 from t2i_course.command.train import size_of
 from t2i_course.measure.evaluation import SYSTEMS
-from t2i_course.storage import load_tensors, save_tensors
+from t2i_course.storage import digest_of, load_tensors, save_tensors
 from t2i_course.training.recipe import recipes_of
 
 ROOT = Path(__file__).parents[1]
@@ -175,7 +178,11 @@ def test_a_signal_stops_with_a_word(place, name):
     out = place / name
     argv = ["train", "tiny", "--preset", "cpu", "--recipe", place / "tiny.toml", "--steps"]
     argv += [100_000, "--data", place / "set32.safetensors", "--device", "cpu", "--out", out]
-    worker = start(place / "tiny.py", *argv)
+
+    def as_usual():  # a run of the tests under nohup would pass on that hanging up is ignored
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+    worker = start(place / "tiny.py", *argv, preexec_fn=as_usual)
     for line in worker.stderr:
         if "checkpoints in" in line:
             break
@@ -227,6 +234,46 @@ def test_bad_checkpoint_is_named(place, tmp_path, damage):
     assert [p.name for p in tmp_path.iterdir()] == [file.name]
 
 
+@pytest.mark.slow
+def test_killed_at_any_moment(place):
+    """Whatever it was doing: what is on the disk can be read, belongs together, goes on."""
+    dice, kills = random.Random(0), 0
+    recipe = place / "often.toml"
+    first = TINYS_RECIPE.split("[cpu.transformer]")[0].replace("dvae", "model")
+    often = first.replace("steps = 6", "steps = 15").replace("save_every = 4", "save_every = 1")
+    recipe.write_text(often)
+    (place / "one.py").write_text(TINY.replace("    batches = 0\n", ONE_STAGE))
+    argv = [place / "one.py", "train", "tiny", "--preset", "cpu", "--recipe", recipe]
+    argv += ["--data", place / "set32.safetensors", "--device", "cpu", "--out"]
+    run(*argv, place / "unkilled")
+    out = place / "often killed"
+    file, model = out / "checkpoint.safetensors", out / "model"
+    step = 0
+    while step < 15:
+        worker = start(*argv, out)
+        while worker.poll() is None:
+            time.sleep(0.02)
+            if file.exists() and load_tensors(file)[1]["step"] > step:
+                time.sleep(dice.random() / 5)
+                worker.kill()
+                kills += worker.wait() == -signal.SIGKILL
+        worker.communicate()
+        step = load_tensors(file)[1]["step"]
+        if (model / "card.json").exists():
+            card = json.loads((model / "card.json").read_text())
+            assert card["sha256"] == digest_of(model) and card["recipe"]["steps"] == 15
+    (a, facts), (b, same) = (checkpoint(f) for f in (place / "unkilled" / file.name, file))
+    print(f"{kills} kills")
+    assert kills >= 5 and differing(a, b) == [] and facts == same
+
+
+ONE_STAGE = """    batches = 0
+
+    @property
+    def stages(self):
+        return {"model": super().stages["dvae"]}
+
+"""
 # Losses that compare the pictures of a batch with each other see those of all processes at
 # once, where one process sees a shard: there two processes are another run, and a better one.
 COMPARING = {"clip": ["model"], "glide": ["noisy_clip"]}

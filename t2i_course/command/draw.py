@@ -78,7 +78,7 @@ def check_prompt(prompt: str):
             " white background'"
         )
     if not prompt.isascii() and "\udc80" <= max(prompt) and not _is_utf8(prompt):
-        raise ValueError(f"the prompt {prompt!a} holds bytes that are not UTF-8; type it anew")
+        raise ValueError(f"the prompt {prompt[:40]!a} holds bytes that are not UTF-8; type it")
 
 
 def _is_utf8(text: str) -> bool:
@@ -346,6 +346,10 @@ def draw_command(args) -> int:
     if not args.prompt:
         raise ValueError("the following arguments are required: prompt; see t2i draw --help")
     prompts = check_request(args)
+    if args.init_image:
+        from t2i_course.data.pictures import open_picture
+
+        open_picture(args.init_image)  # before a model is loaded
     model = load_system(args.system, pick_device(args.device))
     making = making_of(model, find_system(args.system)[1], args)
     count = len(prompts) * args.n

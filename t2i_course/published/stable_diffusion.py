@@ -6,19 +6,30 @@ Docs: https://t2i-course.github.io/t2i_course/published/stable_diffusion.html.md
 
 # %% auto #0
 __all__ = ['RES_AT', 'READER_AT', 'BLOCK_AT', 'IN_RES', 'IN_BLOCK', 'ENDS', 'DIFFUSERS_UNET', 'VAE_RES_AT', 'VAE_RESIZE_AT',
-           'VAE_ATTENTION_AT', 'IN_ATTENTION', 'OLD_NAMES', 'DIFFUSERS_AUTOENCODER', 'sd_tokenizer', 'sd_sizes',
-           'sd_config', 'sd_weights', 'load_stable_diffusion']
+           'VAE_ATTENTION_AT', 'IN_ATTENTION', 'OLD_NAMES', 'DIFFUSERS_AUTOENCODER', 'UNET_FIXED', 'UNET_USED',
+           'UNET_SILENT', 'VAE_FIXED', 'VAE_USED', 'VAE_SILENT', 'TEXT_USED', 'PREDICTIONS', 'SCHEDULES',
+           'SCHEDULER_USED', 'SCHEDULER_FIXED', 'SCHEDULER_SILENT', 'PARTS', 'as_convolution', 'sd_tokenizer',
+           'read_tokenizer', 'padding', 'same', 'unet_sizes', 'vae_sizes', 'text_sizes', 'training_settings',
+           'text_names', 'check_text', 'sd_config', 'check_stable_diffusion', 'load_stable_diffusion']
 
 # %% ../../nbs/published/stable_diffusion.ipynb #c003
-import json
 from pathlib import Path
+import torch
 from torch import nn, Tensor
+from ..networks.autoencoder import KLAutoencoder
+from ..networks.sd_unet import SDUNet
 from .clip import published_names
-from .files import file_of, read_published
+from .files import Missing, blaming, check_settings, file_of
+from .files import published_state, read_settings, sketch
 from .names import as_matrix, rename, table_lines
-from ..storage import load_strictly
+from ..storage import load_strictly, read_json
 
 # %% ../../nbs/published/stable_diffusion.ipynb #c005
+def as_convolution(w: Tensor) -> Tensor:
+    """The weight of a 1x1 convolution, (out, in, 1, 1), also where it was kept as a matrix."""
+    return w[..., None, None] if w.ndim == 2 else w
+
+# %% ../../nbs/published/stable_diffusion.ipynb #c005b
 RES_AT = {
     r"down_blocks\.(\d+)\.resnets\.(\d+)": r"down.\1.0.\2.0",
     r"up_blocks\.(\d+)\.resnets\.(\d+)": r"up.\1.0.\2.0",
@@ -43,15 +54,15 @@ IN_RES = {
 }
 IN_BLOCK = {
     "norm1": "norm1",
-    "attn1.to_q": "places.q",
-    "attn1.to_k": "places.k",
-    "attn1.to_v": "places.v",
-    "attn1.to_out.0": "places.out",
+    "attn1.to_q": "self_attention.q",
+    "attn1.to_k": "self_attention.k",
+    "attn1.to_v": "self_attention.v",
+    "attn1.to_out.0": "self_attention.out",
     "norm2": "norm2",
-    "attn2.to_q": "words.q",
-    "attn2.to_k": "words.k",
-    "attn2.to_v": "words.v",
-    "attn2.to_out.0": "words.out",
+    "attn2.to_q": "cross_attention.q",
+    "attn2.to_k": "cross_attention.k",
+    "attn2.to_v": "cross_attention.v",
+    "attn2.to_out.0": "cross_attention.out",
     "norm3": "norm3",
     "ff.net.0.proj": "mlp.widen",
     "ff.net.2": "mlp.narrow",
@@ -61,7 +72,8 @@ ENDS = {"conv_in": "first", "conv_norm_out": "norm", "conv_out": "last"}
 # %% ../../nbs/published/stable_diffusion.ipynb #c006
 DIFFUSERS_UNET = [
     *table_lines(RES_AT, IN_RES | {"time_emb_proj": "emb"}),
-    *table_lines(READER_AT, {"norm": "norm", "proj_in": "enter", "proj_out": "leave"}),
+    *table_lines(READER_AT, {"norm": "norm"}),
+    *table_lines(READER_AT, {"proj_in": "proj_in", "proj_out": "proj_out"}, as_convolution),
     *table_lines(BLOCK_AT, IN_BLOCK),
     *table_lines({r"down_blocks\.(\d+)\.downsamplers\.0": r"down.\1"}, {"conv": "1"}),
     *table_lines({r"up_blocks\.(\d+)\.upsamplers\.0": r"up.\1.1"}, {"conv": "1"}),
@@ -100,92 +112,289 @@ def sd_tokenizer(vocab: Path, merges: Path) -> str:
     """
     from tokenizers import Regex, Tokenizer as BPE, models, normalizers, pre_tokenizers
 
-    bpe = BPE(
-        models.BPE.from_file(
-            str(vocab), str(merges), end_of_word_suffix="</w>", unk_token="<|endoftext|>"
-        )
-    )
-    bpe.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
+    ends = dict(end_of_word_suffix="</w>", unk_token="<|endoftext|>")
+    with blaming(merges):
+        bpe = BPE(models.BPE.from_file(str(vocab), str(merges), **ends))
+    one_space = normalizers.Replace(Regex(r"\s+"), " ")
+    steps = [normalizers.NFC(), one_space, normalizers.Lowercase()]
+    bpe.normalizer = normalizers.Sequence(steps)
     words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(words, behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    cut = pre_tokenizers.Split(words, behavior="removed", invert=True)
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([cut, as_bytes])
     return bpe.to_str()
 
+
+def read_tokenizer(repo: str | Path, revision: str = "main") -> str:
+    """A Stable Diffusion's tokenizer as JSON text. ValueError where there is none."""
+    try:
+        words = file_of(repo, "tokenizer/vocab.json", revision)
+        return sd_tokenizer(words, file_of(repo, "tokenizer/merges.txt", revision))
+    except Missing as e:
+        try:
+            whole = file_of(repo, "tokenizer/tokenizer.json", revision)
+        except Missing:
+            raise e from None
+        return whole.read_text(encoding="utf8")
+
 # %% ../../nbs/published/stable_diffusion.ipynb #c014
-def sd_sizes(text: dict, unet: dict, vae: dict) -> dict:
-    """Our arguments for the three config.json files of a Stable Diffusion 1.x in diffusers'
-    layout.
+def padding(repo: str | Path, tokenizer: str, revision: str = "main") -> int | None:
+    """The token that fills captions up, where the folder names one; None: the end token."""
+    from tokenizers import Tokenizer as BPE
+
+    try:
+        path = file_of(repo, "tokenizer/special_tokens_map.json", revision)
+    except Missing:
+        return None
+    held = read_json(path)
+    token = held.get("pad_token") if isinstance(held, dict) else None
+    token = token.get("content") if isinstance(token, dict) else token
+    known = BPE.from_str(tokenizer).token_to_id(token) if isinstance(token, str) else None
+    if token is not None and known is None:
+        raise ValueError(f"{path}: the tokenizer does not know pad_token {token!r}")
+    return known
+
+# %% ../../nbs/published/stable_diffusion.ipynb #c016
+UNET_FIXED = {
+    "act_fn": "silu",
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "center_input_sample": False,
+    "downsample_padding": 1,
+    "mid_block_scale_factor": 1,
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "resnet_time_scale_shift": "default",
+    "resnet_out_scale_factor": 1.0,
+    "time_embedding_type": "positional",
+    "conv_in_kernel": 3,
+    "conv_out_kernel": 3,
+    "attention_type": "default",
+}
+UNET_USED = {
+    *("sample_size", "in_channels", "out_channels", "down_block_types", "up_block_types"),
+    *("block_out_channels", "layers_per_block", "norm_num_groups", "norm_eps"),
+    *("cross_attention_dim", "transformer_layers_per_block", "attention_head_dim"),
+    *("num_attention_heads", "use_linear_projection"),
+}
+UNET_SILENT = {"dropout", "upcast_attention", "addition_embed_type_num_heads"}
+VAE_FIXED = {
+    "act_fn": "silu",
+    "in_channels": 3,
+    "out_channels": 3,
+    "use_quant_conv": True,
+    "use_post_quant_conv": True,
+}
+VAE_USED = {
+    *("block_out_channels", "layers_per_block", "latent_channels", "norm_num_groups"),
+    *("scaling_factor", "mid_block_add_attention", "down_block_types", "up_block_types"),
+}
+VAE_SILENT = {"sample_size", "force_upcast"}
+
+# %% ../../nbs/published/stable_diffusion.ipynb #c017
+def same(values, name: str):
+    """The one number that stands for every level. ValueError where they differ."""
+    if not isinstance(values, (list, tuple)):
+        return values
+    if len(set(values)) != 1:
+        raise ValueError(f"{name} is {values!r}; known here is one number for all levels")
+    return values[0]
+
+
+def unet_sizes(unet: dict, latent_channels: int) -> dict:
+    """SDUNet's arguments for unet/config.json. ValueError for what SDUNet cannot follow,
+    KeyError for a missing field.
     """
-    readers = [
-        i for i, kind in enumerate(unet["down_block_types"]) if kind.startswith("CrossAttn")
-    ]
+    check_settings(unet, UNET_USED, UNET_FIXED, UNET_SILENT)
+    kinds = {"CrossAttnDownBlock2D": "CrossAttnUpBlock2D", "DownBlock2D": "UpBlock2D"}
+    down, channels = unet["down_block_types"], unet["block_out_channels"]
+    if not set(down) <= set(kinds) or len(down) != len(channels):
+        raise ValueError(f"down_block_types {down!r} are not known here")
+    mirror = [kinds[kind] for kind in reversed(down)]
+    if list(unet.get("up_block_types", mirror)) != mirror:
+        raise ValueError(f"up_block_types are not {mirror}, the mirror of {down}")
+    if unet["in_channels"] != latent_channels:
+        raise ValueError(
+            f"in_channels is {unet['in_channels']}, and the latent has {latent_channels}: an"
+            " inpainting model's U-Net (9) can be read as SDUNet, but no system is built of it"
+        )
+    heads = unet.get("num_attention_heads") or unet["attention_head_dim"]
     return dict(
-        image_size=unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1),
-        scale=vae.get("scaling_factor", 0.18215),
-        autoencoder=dict(
-            channels=vae["block_out_channels"],
-            latent_channels=vae["latent_channels"],
-            num_res=vae["layers_per_block"],
-            groups=vae["norm_num_groups"],
-        ),
-        text_encoder=dict(
-            vocab_size=text["vocab_size"],
-            length=text["max_position_embeddings"],
-            dim=text["hidden_size"],
-            depth=text["num_hidden_layers"],
-            heads=text["num_attention_heads"],
-            activation=text["hidden_act"],
-        ),
-        unet=dict(
-            in_channels=unet["in_channels"],
-            out_channels=unet["out_channels"],
-            channels=unet["block_out_channels"],
-            attention=readers,
-            num_res=unet["layers_per_block"],
-            heads=unet["attention_head_dim"],
-            context_dim=unet["cross_attention_dim"],
-            groups=unet["norm_num_groups"],
-        ),
+        in_channels=unet["in_channels"],
+        out_channels=unet["out_channels"],
+        channels=channels,
+        attention=[i for i, kind in enumerate(down) if kind.startswith("CrossAttn")],
+        num_res=same(unet["layers_per_block"], "layers_per_block"),
+        heads=heads,
+        context_dim=same(unet["cross_attention_dim"], "cross_attention_dim"),
+        depth=same(unet.get("transformer_layers_per_block", 1), "transformer_layers_per_block"),
+        groups=unet["norm_num_groups"],
+        eps=unet.get("norm_eps", 1e-5),
     )
 
-# %% ../../nbs/published/stable_diffusion.ipynb #c014b
-def sd_config(repo: str | Path, revision: str = "main") -> dict:
-    """Arguments of reading 7's StableDiffusion for a Stable Diffusion 1.x in the layout of
-    diffusers: a folder, or a repository of the Hugging Face Hub.
+# %% ../../nbs/published/stable_diffusion.ipynb #c018
+def vae_sizes(vae: dict) -> dict:
+    """KLAutoencoder's arguments for vae/config.json. ValueError for what it cannot follow."""
+    check_settings(vae, VAE_USED, VAE_FIXED, VAE_SILENT)
+    for side, kind in (("down", "DownEncoderBlock2D"), ("up", "UpDecoderBlock2D")):
+        if set(vae.get(f"{side}_block_types", [kind])) != {kind}:
+            raise ValueError(f"{side}_block_types are not all {kind}")
+    return dict(
+        channels=vae["block_out_channels"],
+        latent_channels=vae["latent_channels"],
+        num_res=vae["layers_per_block"],
+        groups=vae["norm_num_groups"],
+        attend=vae.get("mid_block_add_attention", True),
+    )
+
+
+TEXT_USED = {
+    *("vocab_size", "max_position_embeddings", "hidden_size", "num_hidden_layers"),
+    *("num_attention_heads", "hidden_act", "intermediate_size"),
+}
+
+
+def text_sizes(text: dict) -> dict:
+    """Arguments of reading 4's TextTransformer for text_encoder/config.json. Fields that belong
+    to the pooled vector, which is not read, and to training change nothing.
     """
-    parts = ("text_encoder", "unet", "vae")
-    files = [file_of(repo, f"{part}/config.json", revision) for part in parts]
-    sizes = sd_sizes(*(json.loads(f.read_text(encoding="utf8")) for f in files))
-    words = file_of(repo, "tokenizer/vocab.json", revision)
-    merges = file_of(repo, "tokenizer/merges.txt", revision)
-    return sizes | {"tokenizer": sd_tokenizer(words, merges)}
+    for name, known in (("hidden_act", ("quick_gelu", "gelu")), ("layer_norm_eps", (1e-5,))):
+        if text.get(name, known[0]) not in known:
+            raise ValueError(f"{name} is {text[name]!r}; known here: {known}")
+    if text.get("intermediate_size", 4 * text["hidden_size"]) != 4 * text["hidden_size"]:
+        raise ValueError(f"intermediate_size is {text['intermediate_size']}, not 4 hidden_size")
+    return dict(
+        vocab_size=text["vocab_size"],
+        length=text["max_position_embeddings"],
+        dim=text["hidden_size"],
+        depth=text["num_hidden_layers"],
+        heads=text["num_attention_heads"],
+        activation=text.get("hidden_act", "quick_gelu"),
+    )
+
+# %% ../../nbs/published/stable_diffusion.ipynb #c020
+PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+SCHEDULES = {
+    "linear": "linear",
+    "scaled_linear": "scaled_linear",
+    "squaredcos_cap_v2": "cosine",
+}
+SCHEDULER_USED = {
+    *("prediction_type", "beta_schedule", "beta_start", "beta_end", "num_train_timesteps"),
+}
+SCHEDULER_FIXED = {
+    "trained_betas": None,
+    "rescale_betas_zero_snr": False,
+    "thresholding": False,
+    "clip_sample": False,
+    "use_flow_sigmas": False,
+}
+SCHEDULER_SILENT = {
+    *("skip_prk_steps", "set_alpha_to_one", "steps_offset", "timestep_spacing"),
+    *("solver_order", "solver_type", "algorithm_type", "lower_order_final", "euler_at_final"),
+    *("final_sigmas_type", "lambda_min_clipped", "variance_type", "interpolation_type"),
+    *("timestep_type", "sigma_min", "sigma_max", "use_karras_sigmas", "use_lu_lambdas"),
+    *("use_exponential_sigmas", "use_beta_sigmas", "dynamic_thresholding_ratio"),
+    *("clip_sample_range", "sample_max_value", "flow_shift", "time_shift_type", "predict_x0"),
+}
 
 
-def sd_weights(repo: str | Path, name: str, revision: str = "main") -> dict[str, Tensor]:
-    """The state dict in `name`.safetensors, or else in `name`.bin."""
-    try:
-        return read_published(file_of(repo, f"{name}.safetensors", revision))
-    except ValueError:
-        return read_published(file_of(repo, f"{name}.bin", revision))
+def training_settings(scheduler: dict) -> dict:
+    """{"prediction_type", "schedule"} of reading 7's StableDiffusion for
+    scheduler/scheduler_config.json. ValueError for what it cannot follow.
+    """
+    check_settings(scheduler, SCHEDULER_USED, SCHEDULER_FIXED, SCHEDULER_SILENT)
+    kind = scheduler.get("prediction_type", "epsilon")
+    betas = scheduler.get("beta_schedule", "linear")
+    if kind not in PREDICTIONS:
+        raise ValueError(f"prediction_type is {kind!r}; known here: {', '.join(PREDICTIONS)}")
+    if betas not in SCHEDULES:
+        raise ValueError(f"beta_schedule is {betas!r}; known here: {', '.join(SCHEDULES)}")
+    schedule = dict(kind=SCHEDULES[betas], T=scheduler.get("num_train_timesteps", 1000))
+    if betas != "squaredcos_cap_v2":
+        start, end = scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)
+        schedule |= dict(beta_start=start, beta_end=end)
+    return dict(prediction_type=PREDICTIONS[kind], schedule=schedule)
+
+# %% ../../nbs/published/stable_diffusion.ipynb #c023
+def text_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """CLIP's text encoder as transformers names it, under ours. Newer files leave the prefix
+    out.
+    """
+    state = {f"text_model.{k.removeprefix('text_model.')}": v for k, v in state.items()}
+    return {k.removeprefix("text."): v for k, v in published_names(state).items()}
+
+
+def check_text(sizes: dict, state: dict[str, Tensor]):
+    """ValueError where the settings are not those of the text encoder's weights."""
+    blocks = {name.split(".")[2] for name in state if name.startswith("tower.blocks.")}
+    words, places = state.get("words.weight"), state.get("places")
+    if words is None or places is None:
+        raise ValueError("the weights beside it are no CLIP text encoder")
+    (vocab_size, dim), length = words.shape, len(places)
+    found = dict(vocab_size=vocab_size, dim=dim, length=length, depth=len(blocks))
+    for name, value in found.items():
+        if sizes[name] != value:
+            raise ValueError(f"it says {name} {sizes[name]}, and the weights have {value}")
+    if sizes["heads"] < 1 or dim % sizes["heads"]:
+        raise ValueError(f"{dim} features do not split into {sizes['heads']} heads")
+
+
+PARTS = {  # of the folder: where the weights lie
+    "text_encoder": "text_encoder/model",
+    "unet": "unet/diffusion_pytorch_model",
+    "vae": "vae/diffusion_pytorch_model",
+}
+
+# %% ../../nbs/published/stable_diffusion.ipynb #c024
+def sd_config(repo: str | Path, revision: str = "main") -> dict:
+    """Arguments of reading 7's StableDiffusion for a Stable Diffusion in the layout of
+    diffusers, a folder or a repository of the Hugging Face Hub: every setting used, known to
+    change nothing, or refused (ValueError, with the file's name).
+    """
+    files = {part: file_of(repo, f"{part}/config.json", revision) for part in PARTS}
+    files["scheduler"] = file_of(repo, "scheduler/scheduler_config.json", revision)
+    held = {part: read_settings(path) for part, path in files.items()}
+    sizes = {}
+    for part, read in {
+        "vae": lambda: vae_sizes(held["vae"]),
+        "unet": lambda: unet_sizes(held["unet"], sizes["vae"]["latent_channels"]),
+        "text_encoder": lambda: text_sizes(held["text_encoder"]),
+        "scheduler": lambda: training_settings(held["scheduler"]),
+    }.items():
+        with blaming(files[part]):
+            sizes[part] = read()
+    check_stable_diffusion(repo, sizes, files, revision)
+    tokenizer = read_tokenizer(repo, revision)
+    halvings = len(sizes["vae"]["channels"]) - 1
+    return dict(
+        tokenizer=tokenizer,
+        pad=padding(repo, tokenizer, revision),
+        image_size=held["unet"]["sample_size"] * 2**halvings,
+        scale=held["vae"].get("scaling_factor", 0.18215),
+        autoencoder=sizes["vae"],
+        text_encoder=sizes["text_encoder"],
+        unet=sizes["unet"],
+        **sizes["scheduler"],
+    )
+
+# %% ../../nbs/published/stable_diffusion.ipynb #c025
+def check_stable_diffusion(repo: str | Path, sizes: dict, files: dict, revision: str):
+    """ValueError where the settings do not belong to the weights; these stay unread."""
+    shapes = {k: published_state(repo, s, revision, "meta") for k, s in PARTS.items()}
+    with blaming(files["text_encoder"]):
+        check_text(sizes["text_encoder"], text_names(shapes["text_encoder"]))
+    with blaming(repo):
+        unet = rename(shapes["unet"], DIFFUSERS_UNET)
+        vae = rename(shapes["vae"], DIFFUSERS_AUTOENCODER)
+    sketch(lambda: SDUNet(**sizes["unet"]), unet, files["unet"])
+    sketch(lambda: KLAutoencoder(**sizes["vae"]), vae, files["vae"])
 
 
 def load_stable_diffusion(system: nn.Module, repo: str | Path, revision: str = "main"):
     """Copy the weights of a folder or repository in the layout of diffusers into reading 7's
     StableDiffusion; strict in both directions (ValueError).
-
-    Newer files leave the text encoder's prefix out.
     """
-    text = sd_weights(repo, "text_encoder/model", revision)
-    text = {f"text_model.{k.removeprefix('text_model.')}": v for k, v in text.items()}
-    text = {k.removeprefix("text."): v for k, v in published_names(text).items()}
-    load_strictly(system.text_encoder, text, "text_encoder")
-    unet = sd_weights(repo, "unet/diffusion_pytorch_model", revision)
+    text, unet, vae = (published_state(repo, stem, revision) for stem in PARTS.values())
+    load_strictly(system.text_encoder, text_names(text), "text_encoder")
     load_strictly(system.diffusion.network, rename(unet, DIFFUSERS_UNET), "unet")
-    vae = sd_weights(repo, "vae/diffusion_pytorch_model", revision)
     load_strictly(system.autoencoder, rename(vae, DIFFUSERS_AUTOENCODER), "vae")

@@ -127,8 +127,9 @@ def check_same_run(path: Path, facts: dict, run: Run):
             changed.append(f"the {what} were {then} and are {now}")
     if changed:
         raise ValueError(
-            f"{path} is of another run: {'; '.join(changed)}. Ask for the same again, or give"
-            " another --out folder, or begin anew with --no-resume"
+            f"{path} is of another run: {'; '.join(changed)}. Ask for the same again; or give"
+            " another --out folder, and --init to begin with what this run has learned; or"
+            " begin anew with --no-resume"
         )
     if not 0 <= step <= run.recipe.steps:
         raise ValueError(f"{path} is at step {step}, and {run.recipe.steps} were asked for")

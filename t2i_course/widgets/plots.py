@@ -7,7 +7,7 @@ Docs: https://t2i-course.github.io/t2i_course/widgets/plots.html.md"""
 # %% auto #0
 __all__ = ['COLORS', 'STYLE', 'DOLLAR', 'FORMULA', 'to_picture', 'tile', 'png', 'frame_row', 'frame_strip', 'Row', 'compare',
            'whole_scale', 'data_url', 'style', 'figure_png', 'new_figure', 'plain_lettering', 'lettering',
-           'show_images', 'smooth', 'plot_losses', 'plot_schedules', 'plot_field']
+           'show_images', 'smooth', 'plot_losses', 'plot_schedules', 'plot_field', 'trace', 'plot_network']
 
 # %% ../../nbs/widgets/plots.ipynb #c003
 import base64, functools, html, io, math, re, sys
@@ -452,3 +452,65 @@ def _on_grid(fn, extent, n):
         v = fn(points)
     v = v.detach().cpu().float().numpy()
     return g.numpy(), g.numpy(), v.reshape(n, n, *v.shape[1:])
+
+# %% ../../nbs/widgets/plots.ipynb #c044
+def trace(module, run, kinds):
+    """What the blocks of a network give while `run()` runs: [(name, letter, (C, H, W)), ...] in
+    the order of the computation. kinds: {class: letter} of the blocks that count.
+    """
+    seen = []
+
+    def note(name, letter):
+        def hook(part, inputs, output):
+            seen.append((name, letter, tuple(output.shape[1:])))
+
+        return hook
+
+    named = [(name, part) for name, part in module.named_modules() if type(part) in kinds]
+    hooks = [p.register_forward_hook(note(name, kinds[type(p)])) for name, p in named]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+# %% ../../nbs/widgets/plots.ipynb #c045
+def plot_network(blocks, words, skips=True, width=7.6, height=2.9):
+    """A drawing of a traced network -> figure.
+
+    blocks: from `trace`; words: {letter: what it stands for}, the legend; skips: dashed arcs
+    join the two sides of each grid.
+    """
+    from matplotlib.patches import Patch, Rectangle
+
+    fig, ax = new_figure(width=width, height=height)
+    finest = max(shape[1] for _, _, shape in blocks)
+    colours = dict(zip(words, COLORS))
+    places = {}  # of each grid's blocks: (x, top, the shape)
+    for x, (_, letter, shape) in enumerate(blocks):
+        level = math.log2(finest / shape[1])
+        tall = 1.5 * 0.72**level
+        y = -1.1 * level
+        ax.add_patch(Rectangle((x - 0.36, y - tall / 2), 0.72, tall, color=colours[letter]))
+        ax.text(x, y, letter, ha="center", va="center", color="white")
+        places.setdefault(shape[1], []).append((x, y, tall, shape))
+    for group in places.values():
+        _label_grid(ax, group, skips)
+    legend = [Patch(color=colours[k], label=f"{k}  {w}") for k, w in words.items()]
+    ax.legend(handles=legend, loc="upper center", bbox_to_anchor=(0.5, -0.03), ncols=len(words))
+    ax.set(xlim=(-1.2, len(blocks) + 0.2))
+    ax.autoscale(axis="y")
+    ax.axis("off")
+    return fig
+
+
+def _label_grid(ax, group, skips):
+    """Write a grid's size under its blocks, and join its two sides."""
+    x, y, tall = group[0][:3]
+    size = "×".join(map(str, group[0][3]))
+    ax.text(x - 0.36, y - tall / 2 - 0.1, size, va="top", fontsize=7.5)
+    jumps = [(a, b) for a, b in zip(group, group[1:]) if b[0] - a[0] > 1]
+    for (left, *_), (right, *_) in jumps if skips else ():
+        ends = dict(xy=(right - 0.36, y), xytext=(left + 0.36, y))
+        ax.annotate("", **ends, arrowprops=dict(arrowstyle="-|>", ls="--", color="#999"))
