@@ -75,6 +75,13 @@ class Decoder(LearnedVariance):
     (Karlo has none); options: of `Diffusion`. What it is told comes from `condition`.
     """
 
+    renamed = {
+        r"^words\.": "token_projection.",
+        r"^extra\.": "extra_tokens.",
+        r"^tower\.": "transformer.",
+        "^nothing$": "null_embedding",
+    }
+
     def __init__(
         self,
         embed: int,
@@ -90,9 +97,9 @@ class Decoder(LearnedVariance):
         with torch.device("cpu"):  # also where it is only counted, on the meta device
             cosine = Schedule.cosine()
         super().__init__(network, cosine, **options)
-        self.tokens, self.nothing = tokens, nn.Parameter(torch.zeros(embed))
-        self.extra, self.words = nn.Linear(embed, tokens * width), nn.Linear(text_dim, width)
-        self.tower = Transformer(width, depth, heads)
+        self.tokens, self.null_embedding = tokens, nn.Parameter(torch.zeros(embed))
+        self.extra_tokens, self.token_projection = nn.Linear(embed, tokens * width), nn.Linear(text_dim, width)
+        self.transformer = Transformer(width, depth, heads)
         self.register_buffer("mean", torch.zeros(embed))
         self.register_buffer("std", torch.ones(embed))
 
@@ -102,9 +109,9 @@ class Decoder(LearnedVariance):
         """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
         learned vector where known (B,) is False, and text as the priors get it.
         """
-        z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.nothing)
-        words = self.tower(self.words(text["states"]), text["mask"][:, None])
-        tokens = torch.cat([self.extra(z).unflatten(-1, (self.tokens, -1)), words], 1)
+        z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.null_embedding)
+        words = self.transformer(self.token_projection(text["states"]), text["mask"][:, None])
+        tokens = torch.cat([self.extra_tokens(z).unflatten(-1, (self.tokens, -1)), words], 1)
         mask = F.pad(text["mask"], (self.tokens, 0), value=True)
         return {"vector": torch.cat([z, text["vector"]], -1), "tokens": tokens, "mask": mask}
 

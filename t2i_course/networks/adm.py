@@ -236,17 +236,17 @@ class AttentionPool(nn.Module):
     def __init__(self, side: int, channels: int, head_dim: int, out: int):
         super().__init__()
         self.heads = channels // head_dim
-        self.places = nn.Parameter(torch.randn(side**2 + 1, channels) / channels**0.5)
+        self.position_embedding = nn.Parameter(torch.randn(side**2 + 1, channels) / channels**0.5)
         self.qkv, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, out)
 
     def forward(self, x: Tensor) -> Tensor:
         x = rearrange(x, "b c h w -> b (h w) c")
-        if x.shape[1] + 1 != len(self.places):
+        if x.shape[1] + 1 != len(self.position_embedding):
             raise ValueError(
-                f"the pool was made for {len(self.places) - 1} places, got {x.shape[1]}; resize"
+                f"the pool was made for {len(self.position_embedding) - 1} places, got {x.shape[1]}; resize"
                 " the pictures"
             )
-        x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + self.places
+        x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + self.position_embedding
         q, k, v = rearrange(
             self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads
         )

@@ -20,7 +20,7 @@ class EfficientUNet(nn.Module):
 
     text_dim: width of the language model's states; first: channels at full size; channels,
     depths: width and residual blocks of each level, finest first (each halves the grid);
-    attention: levels with attention to places and words; see_places=False: to words alone, as
+    attention: levels with attention to places and words; self_attention=False: to words alone, as
     in the 1024-pixel stage; heads: of that attention; token_dim: width that the states are
     projected to first (None: not at all); skips: the bridges are "join"ed as more channels or
     "add"ed; scale: of the sums. forward: x_t (B, in_channels, H, W), t (B,), tokens (B, L,
@@ -37,7 +37,7 @@ class EfficientUNet(nn.Module):
         channels: tuple = (128, 256, 512, 1024),
         depths: tuple = (2, 4, 8, 8),
         attention: tuple = (3,),
-        see_places: bool = True,
+        self_attention: bool = True,
         heads: int = 8,
         groups: int = 32,
         emb_dim: int = 512,
@@ -61,7 +61,7 @@ class EfficientUNet(nn.Module):
         self.pool, self.first = TextPool(token_dim or text_dim, emb_dim, pool_heads), nn.Conv2d(
             in_channels, first, 3, padding=1
         )
-        self.translate = nn.Linear(text_dim, token_dim) if token_dim else nn.Identity()
+        self.token_projection = nn.Linear(text_dim, token_dim) if token_dim else nn.Identity()
 
         def block(c_in, c_out):
             made = ImagenBlock(c_in, c_out, emb_dim, groups=groups)
@@ -75,7 +75,7 @@ class EfficientUNet(nn.Module):
                     channels[level] // heads,
                     token_dim or text_dim,
                     groups,
-                    see_places,
+                    self_attention,
                 )
                 if level in attention
                 else Skip()
@@ -127,7 +127,7 @@ class EfficientUNet(nn.Module):
                 "this network is told how much noise was added to the small picture: level,"
                 " (B,) between 0 and 1"
             )
-        tokens, h = self.translate(tokens), self.first(x_t)
+        tokens, h = self.token_projection(tokens), self.first(x_t)
         emb = (
             self.time(time_embedding(t, self.width))
             + self.level(time_embedding(1000 * level, self.width))
@@ -158,4 +158,4 @@ class EfficientUNet(nn.Module):
 _SR = dict(
     text_dim=4096, token_dim=512, pool_heads=8
 )  # appendix F.2; the rest are the class's defaults
-IMAGEN_SR = {"64 to 256": _SR, "256 to 1024": dict(_SR, see_places=False)}  # ... and F.3
+IMAGEN_SR = {"64 to 256": _SR, "256 to 1024": dict(_SR, self_attention=False)}  # ... and F.3

@@ -23,13 +23,15 @@ class TextPool(nn.Module):
     states: (B, L, dim), mask: (B, L) bool or None (all are words) -> (B, out).
     """
 
+    renamed = {"^place$": "position_embedding"}
+
     def __init__(self, dim: int, out: int, heads: int):
         super().__init__()
         if dim % heads:
             raise ValueError(
                 f"{dim} features do not split into {heads} heads; choose a divisor"
             )
-        self.heads, self.norm, self.place = (
+        self.heads, self.norm, self.position_embedding = (
             heads,
             nn.LayerNorm(dim),
             nn.Parameter(torch.randn(1, dim) / dim**0.5),
@@ -40,7 +42,7 @@ class TextPool(nn.Module):
     def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
         x = self.norm(states)
         weight = torch.ones_like(x[..., :1]) if mask is None else mask[..., None].to(x.dtype)
-        mean = (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True) + self.place.to(
+        mean = (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True) + self.position_embedding.to(
             x.dtype
         )
         x = torch.cat([mean, x], dim=1)
@@ -56,12 +58,14 @@ class TextPool(nn.Module):
 # %% ../../nbs/networks/imagen_unet.ipynb #c009
 class WordAttention(Attention):
     """Attention of places to places and to words with a LayerNorm of their own (Imagen, sec.
-    2.5); see_places=False: to words alone.
+    2.5); self_attention=False: to words alone.
 
     x: (B, C, H, W), tokens: (B, L, token_dim) or None, mask: (B, L) bool, or (B, L, h, w)
     float: how strongly each word is painted where, -inf at padding (eDiff-I, sec. 4.3), or
     None. Returns (B, C, H, W).
     """
+
+    renamed = Attention.renamed | {r"^words_norm\.": "token_norm."}
 
     def __init__(
         self,
@@ -69,28 +73,28 @@ class WordAttention(Attention):
         head_dim: int = 64,
         token_dim: int | None = None,
         groups: int = 32,
-        see_places: bool = True,
+        self_attention: bool = True,
     ):
         super().__init__(channels, head_dim, token_dim, groups)
-        self.see_places, self.by_group = (
-            see_places,
+        self.self_attention, self.group_norm = (
+            self_attention,
             False,
-        )  # by_group: the released IF normalises words by GroupNorm
-        if not see_places:
+        )  # group_norm: the released IF normalises words by GroupNorm
+        if not self_attention:
             self.qkv = nn.Linear(channels, channels)
-        self.words_norm = nn.LayerNorm(token_dim) if token_dim else None
+        self.token_norm = nn.LayerNorm(token_dim) if token_dim else None
 
     def normalised(self, tokens: Tensor) -> Tensor:
         """The words' states, each with mean 0 and variance 1 (then scaled and shifted);
-        by_group: over a group of features and all words together.
+        group_norm: over a group of features and all words together.
         """
-        if not self.by_group:
-            return self.words_norm(tokens)
+        if not self.group_norm:
+            return self.token_norm(tokens)
         return F.group_norm(
             tokens.transpose(1, 2),
             self.norm.num_groups,
-            self.words_norm.weight,
-            self.words_norm.bias,
+            self.token_norm.weight,
+            self.token_norm.bias,
         ).transpose(1, 2)
 
     def painted(self, q: Tensor, k: Tensor, strength: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -111,23 +115,23 @@ class WordAttention(Attention):
     def forward(
         self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        if self.words is None:
+        if self.token_kv is None:
             tokens = None
-        if tokens is None and not self.see_places:
+        if tokens is None and not self.self_attention:
             return x
         places = rearrange(self.norm(x), "b c h w -> b (h w) c")
         q, *kv = rearrange(
             self.qkv(places),
             "b n (parts heads d) -> parts b heads n d",
             heads=self.heads,
-            parts=3 if self.see_places else 1,
+            parts=3 if self.self_attention else 1,
         )
         kv, beside, visible = [kv] if kv else [], places.shape[1] if kv else 0, None
         if tokens is not None:
             kv.append(
                 list(
                     rearrange(
-                        self.words(self.normalised(tokens)),
+                        self.token_kv(self.normalised(tokens)),
                         "b l (two heads d) -> two b heads l d",
                         two=2,
                         heads=self.heads,
@@ -171,7 +175,7 @@ class ImagenUNet(ADMUNet):
 
     text_dim: width of the language model's states; token_dim: to which they are projected first
     (None: not at all); pool_heads: of the attention pooling; activation: "silu" or "gelu";
-    words_by_group: IF's GroupNorm on the words; scale: of the residual sums; level: the network
+    token_group_norm: IF's GroupNorm on the words; scale: of the residual sums; level: the network
     is told an augmentation level. forward: x_t (B, in_channels, H, W), t (B,), tokens (B, L,
     text_dim), mask as WordAttention's, level (B,) in [0, 1] -> (B, out_channels, H, W).
     """
@@ -185,7 +189,7 @@ class ImagenUNet(ADMUNet):
         pool_heads: int = 4,
         out_channels: int = 3,
         activation: str = "silu",
-        words_by_group: bool = False,
+        token_group_norm: bool = False,
         scale: float = 1.0,
         level: bool = False,
         **adm,
@@ -199,7 +203,7 @@ class ImagenUNet(ADMUNet):
         if activation == "gelu":
             self.time[1] = nn.GELU()
         self.pool = TextPool(text_dim, emb_dim, pool_heads)
-        self.translate = (
+        self.token_projection = (
             nn.Linear(text_dim, token_dim)
             if token_dim and token_dim != text_dim
             else nn.Identity()
@@ -217,7 +221,7 @@ class ImagenUNet(ADMUNet):
             if isinstance(m, ImagenBlock):
                 m.activation, m.scale = activation, scale
             if isinstance(m, WordAttention):
-                m.by_group = words_by_group
+                m.group_norm = token_group_norm
 
     def forward(
         self,
@@ -237,7 +241,7 @@ class ImagenUNet(ADMUNet):
         emb = self.embed(t, None, None) + self.pool(tokens, words)
         if level is not None:
             emb = emb + self.level(time_embedding(1000 * level, self.channels).to(emb.dtype))
-        tokens = self.translate(tokens)
+        tokens = self.token_projection(tokens)
         h, bridges = self.descend(x_t, emb, tokens, mask)
         for block, attend, upsample in self.up:
             h = upsample(
@@ -265,6 +269,6 @@ _IF = dict(
     head_dim=64,
     out_channels=6,
     activation="gelu",
-    words_by_group=True,
+    token_group_norm=True,
 )
 IF_SIZES = {"IF-I-XL": dict(_IF, channels=704, token_dim=2816, emb_dim=2816)}

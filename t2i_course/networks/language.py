@@ -48,7 +48,7 @@ class Reader(nn.Module):
         """
         ids = self.tokenizer.encode(captions, self.length)
         return ids[:, : int((ids != Tokenizer.pad).sum(1).max())].to(
-            self.t5.words.weight.device
+            self.t5.token_embedding.weight.device
         )
 
     def forward(self, ids: Tensor) -> dict[str, Tensor]:
@@ -61,7 +61,7 @@ class Reader(nn.Module):
     @torch.no_grad()
     def read(self, captions: list[str]) -> dict[str, Tensor]:
         """Captions to states, without gradients: {"tokens": (B, L, dim), "mask": (B, L)}."""
-        with torch.autocast(self.t5.words.weight.device.type, enabled=False):
+        with torch.autocast(self.t5.token_embedding.weight.device.type, enabled=False):
             return self(self.encode(captions))
 
 # %% ../../nbs/networks/language.ipynb #c010
@@ -97,7 +97,7 @@ class Bert(nn.Module):
         length: int = 512,
     ):
         super().__init__()
-        self.words, self.places, self.segments = (
+        self.token_embedding, self.position_embedding, self.segment_embedding = (
             nn.Embedding(vocab_size, dim),
             nn.Embedding(length, dim),
             nn.Embedding(2, dim),
@@ -107,13 +107,13 @@ class Bert(nn.Module):
         )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        if ids.shape[1] > len(self.places.weight):
+        if ids.shape[1] > len(self.position_embedding.weight):
             raise ValueError(
-                f"this language model reads {len(self.places.weight)} tokens, got"
+                f"this language model reads {len(self.position_embedding.weight)} tokens, got"
                 f" {ids.shape[1]}; shorten the text"
             )
         x = self.norm(
-            self.words(ids) + self.places.weight[: ids.shape[1]] + self.segments.weight[0]
+            self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]] + self.segment_embedding.weight[0]
         )
         for block in self.blocks:
             x = block(x, mask)
@@ -339,7 +339,7 @@ class Distillation(nn.Module):
         guess = self.neighbours[far - 1 if far > 0 else self.reach - far - 1](
             seen["tokens"][known]
         )
-        scores = F.linear(guess, self.reader.t5.words.weight / self.reader.dim**0.5).float()
+        scores = F.linear(guess, self.reader.t5.token_embedding.weight / self.reader.dim**0.5).float()
         naming = F.cross_entropy(scores, there[known], reduction="sum") / n
         named = (scores.argmax(-1) == there[known]).float().sum() / n
         return {

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from .transformer import attention
 
 # %% ../../nbs/networks/t5.ipynb #c006
-def distance_buckets(length: int, buckets: int = 32, farthest: int = 128) -> Tensor:
+def distance_buckets(length: int, buckets: int = 32, max_distance: int = 128) -> Tensor:
     """Which of `buckets` drawers the distance from place i to place j falls into: (length,
     length) int64, row i looks at column j (T5, sec. 2.1; the released code).
     """
@@ -26,7 +26,7 @@ def distance_buckets(length: int, buckets: int = 32, farthest: int = 128) -> Ten
         near
         + (
             torch.log(distance.abs().clamp(min=1) / near)
-            / math.log(farthest / near)
+            / math.log(max_distance / near)
             * (half - near)
         ).long()
     )
@@ -77,9 +77,11 @@ class T5Encoder(nn.Module):
 
     dim: width of the states; depth: layers; heads, head_dim: of the attention (heads * head_dim
     need not be dim); hidden: width of the feed-forward layers; gated: as from version 1.1 on;
-    buckets, farthest: see `distance_buckets`. Padded places are never looked at; their own
+    buckets, max_distance: see `distance_buckets`. Padded places are never looked at; their own
     states mean nothing.
     """
+
+    renamed = {r"^words\.": "token_embedding.", r"^bias\.": "position_bias."}
 
     def __init__(
         self,
@@ -91,11 +93,11 @@ class T5Encoder(nn.Module):
         hidden: int = 2048,
         gated: bool = False,
         buckets: int = 32,
-        farthest: int = 128,
+        max_distance: int = 128,
     ):
         super().__init__()
-        self.farthest, self.words, self.bias = (
-            farthest,
+        self.max_distance, self.token_embedding, self.position_bias = (
+            max_distance,
             nn.Embedding(vocab_size, dim),
             nn.Embedding(buckets, heads),
         )
@@ -108,8 +110,8 @@ class T5Encoder(nn.Module):
         """T5's own start (released code, factor 1): words from N(0, 1), queries smaller by
         sqrt(dim * head_dim), the other layers by the square root of their width.
         """
-        nn.init.normal_(self.words.weight)
-        nn.init.normal_(self.bias.weight, std=self.words.embedding_dim**-0.5)
+        nn.init.normal_(self.token_embedding.weight)
+        nn.init.normal_(self.position_bias.weight, std=self.token_embedding.embedding_dim**-0.5)
         for block in self.blocks:
             for name, layer in block.named_children():
                 if isinstance(layer, nn.Linear):
@@ -117,8 +119,8 @@ class T5Encoder(nn.Module):
             block.q.weight.data *= (block.heads / block.q.out_features) ** 0.5
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        bias = self.bias(
-            distance_buckets(ids.shape[1], self.bias.num_embeddings, self.farthest).to(
+        bias = self.position_bias(
+            distance_buckets(ids.shape[1], self.position_bias.num_embeddings, self.max_distance).to(
                 ids.device
             )
         ).permute(2, 0, 1)[None]
@@ -137,7 +139,7 @@ class T5Encoder(nn.Module):
             bias = bias.masked_fill(~mask[:, None, None, :], -math.inf)
         else:
             bias = bias.expand(len(ids), -1, -1, -1)
-        x = self.words(ids)
+        x = self.token_embedding(ids)
         for block in self.blocks:
             x = block(x, bias)
         return self.norm(x)

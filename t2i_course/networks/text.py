@@ -102,7 +102,7 @@ class Tokenizer:
 
 # %% ../../nbs/networks/text.ipynb #c004c
 @patch
-def words(self: Tokenizer, captions: list[str], most: int = LONGEST) -> list[list[int]]:
+def token_ids(self: Tokenizer, captions: list[str], most: int = LONGEST) -> list[list[int]]:
     """Token ids of each caption, without start and padding. ValueError for more than `most`."""
     return token_rows(self.bpe, captions, most)
 
@@ -113,7 +113,7 @@ def encode(self: Tokenizer, captions: list[str], length: int = 32) -> Tensor:
 
     Raises ValueError when a caption needs more than `length` places.
     """
-    rows = self.words(captions, length - 1)
+    rows = self.token_ids(captions, length - 1)
     ids = torch.full((len(rows), length), self.pad)
     ids[:, 0] = self.start
     for row, words in zip(ids, rows):
@@ -131,7 +131,7 @@ def decode(self: Tokenizer, ids: Tensor) -> list[str]:
 @patch
 def pieces(self: Tokenizer, caption: str) -> list[str]:
     """The caption cut into its tokens, as readable strings."""
-    return [self.bpe.decode([i]).strip() for i in self.words([caption])[0]]
+    return [self.bpe.decode([i]).strip() for i in self.token_ids([caption])[0]]
 
 # %% ../../nbs/networks/text.ipynb #c004d
 @patch(cls_method=True)
@@ -205,6 +205,9 @@ class TextEncoder(nn.Module):
     ids: (B, L) int64 -> {"tokens": (B, L, dim), "mask": (B, L) bool, "vector": (B, dim)}.
     """
 
+    # names in weights that were saved before they changed
+    renamed = {r"^words\.": "token_embedding.", "^places$": "position_embedding"}
+
     def __init__(
         self,
         vocab_size: int = 2048,
@@ -215,10 +218,10 @@ class TextEncoder(nn.Module):
     ):
         super().__init__()
         self.length = length
-        self.words, self.places = nn.Embedding(vocab_size, dim), nn.Parameter(
+        self.token_embedding, self.position_embedding = nn.Embedding(vocab_size, dim), nn.Parameter(
             0.02 * torch.randn(length, dim)
         )
-        nn.init.normal_(self.words.weight, std=0.02)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
         self.blocks, self.norm = nn.ModuleList(
             TextBlock(dim, heads) for _ in range(depth)
         ), nn.LayerNorm(dim)
@@ -230,7 +233,7 @@ class TextEncoder(nn.Module):
                 f" length={self.length}"
             )
         mask = ids != Tokenizer.pad
-        x = self.words(ids) + self.places[: ids.shape[1]]
+        x = self.token_embedding(ids) + self.position_embedding[: ids.shape[1]]
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
@@ -248,6 +251,8 @@ class FirstGuess(nn.Module):
     finds.
     """
 
+    renamed = {"^places$": "position_embedding"}
+
     def __init__(
         self,
         side: int,
@@ -259,7 +264,7 @@ class FirstGuess(nn.Module):
     ):
         super().__init__()
         self.side, self.patch, self.heads = side, patch, heads
-        self.places, self.norm = nn.Parameter(0.5 * torch.randn(side**2, dim)), nn.LayerNorm(
+        self.position_embedding, self.norm = nn.Parameter(0.5 * torch.randn(side**2, dim)), nn.LayerNorm(
             dim
         )
         self.mlp = nn.Sequential(
@@ -270,14 +275,14 @@ class FirstGuess(nn.Module):
         visible = None if mask is None else mask[:, None, None, :]
         words, places = (
             x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
-            for x in (tokens, self.places.to(tokens.dtype))
+            for x in (tokens, self.position_embedding.to(tokens.dtype))
         )
         found = (
             attention(places.expand(len(tokens), -1, -1, -1), words, words, visible)
             .transpose(1, 2)
             .flatten(2)
         )
-        patches = self.mlp(self.norm(self.places + found + vector[:, None]))
+        patches = self.mlp(self.norm(self.position_embedding + found + vector[:, None]))
         return F.pixel_shuffle(
             patches.transpose(1, 2).unflatten(2, (self.side, self.side)), self.patch
         )

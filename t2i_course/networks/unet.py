@@ -82,6 +82,9 @@ class Attention(nn.Module):
     tokens -> (B, C, H, W). Raises ValueError where the channels do not split into heads.
     """
 
+    # names in weights that were saved before they changed
+    renamed = {r"^words\.": "token_kv."}
+
     def __init__(
         self, channels: int, head_dim: int = 32, token_dim: int | None = None, groups: int = 16
     ):
@@ -93,7 +96,7 @@ class Attention(nn.Module):
         self.heads = channels // head_dim
         self.norm = nn.GroupNorm(groups, channels)
         self.qkv = nn.Linear(channels, 3 * channels)
-        self.words = nn.Linear(token_dim, 2 * channels) if token_dim else None
+        self.token_kv = nn.Linear(token_dim, 2 * channels) if token_dim else None
         self.out = zero_init(nn.Linear(channels, channels))
 
 # %% ../../nbs/networks/unet.ipynb #c019
@@ -105,8 +108,8 @@ def forward(
     h = rearrange(self.norm(x), "b c h w -> b (h w) c")
     q, k, v = split_heads(self.qkv(h), self.heads, 3)
     visible = None
-    if self.words is not None and tokens is not None:
-        k_tokens, v_tokens = split_heads(self.words(tokens), self.heads, 2)
+    if self.token_kv is not None and tokens is not None:
+        k_tokens, v_tokens = split_heads(self.token_kv(tokens), self.heads, 2)
         k = torch.cat([k, k_tokens], dim=2)
         v = torch.cat([v, v_tokens], dim=2)
         if mask is not None:

@@ -54,7 +54,7 @@ def t5_config(published: dict) -> dict:
     if epsilon != 1e-6:
         raise ValueError(f"layer_norm_epsilon is {epsilon!r}, and only 1e-6 is known here")
     return {ours: published[theirs] for ours, theirs in NAMES.items()} | dict(
-        gated=KINDS[kind], farthest=published.get("relative_attention_max_distance", 128)
+        gated=KINDS[kind], max_distance=published.get("relative_attention_max_distance", 128)
     )
 
 # %% ../../nbs/published/t5.ipynb #c006
@@ -72,8 +72,8 @@ PLAIN = {"1.DenseReluDense.wi": "widen"}
 AT = {r"encoder\.block\.(\d+)\.layer": r"blocks.\1"}
 T5_TABLE = [
     *table_lines(AT, LAYERS | GATED | PLAIN),
-    ("shared.weight", "words.weight"),
-    ("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "bias.weight"),
+    ("shared.weight", "token_embedding.weight"),
+    ("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "position_bias.weight"),
     ("encoder.final_layer_norm.weight", "norm.weight"),
 ]
 LEFT_OUT = (r"decoder\..*", r"lm_head\.weight")
