@@ -93,11 +93,9 @@ def if_table(net: ImagenUNet) -> list[tuple]:
     """Lines for `published.names.rename` from the names of the released IF to those of `net`.
     """
     lines = adm_table(net)
-    norms = [
-        (theirs.replace("encoder_kv", "norm_encoder"), ours.replace(".token_kv.", ".token_norm."))
-        for theirs, ours, *_ in lines
-        if "encoder_kv" in theirs
-    ]
+    kv = [(theirs, ours) for theirs, ours, *_ in lines if "encoder_kv" in theirs]
+    old, new = ("encoder_kv", "norm_encoder"), ("token_kv", "token_norm")
+    norms = [(theirs.replace(*old), ours.replace(*new)) for theirs, ours in kv]
     place = ("encoder_pooling.1.positional_embedding", "pool.position_embedding")
     return lines + norms + table_lines({"": ""}, ENDS) + [place]
 
