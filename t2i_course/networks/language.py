@@ -305,7 +305,7 @@ def named(self: Distillation, ids: Tensor, tokens: Tensor, mask: Tensor) -> tupl
     wrong = F.cross_entropy(scores, there[known], reduction="sum") / n
     return wrong, (scores.argmax(-1) == there[known]).float().sum() / n
 
-
+# %% ../../nbs/networks/language.ipynb #c019p6
 @patch
 def loss(self: Distillation, batch: dict) -> dict[str, Tensor]:
     """batch: {"texts": (B, 2)}, from `prepare`: three times of four the caption is read, else
