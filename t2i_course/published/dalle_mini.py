@@ -127,7 +127,9 @@ class DALLEMiniTransformer(nn.Module):
 
 # %% ../../nbs/published/dalle_mini.ipynb #m173b
 @patch
-def read(self: DALLEMiniTransformer, words: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+def read(
+    self: DALLEMiniTransformer, words: Tensor
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
     """The text, once for all tokens: keys and values of each decoder block's
     cross-attention, and the mask (B, 1, 1, N). ValueError for too long a text.
     """
@@ -360,12 +362,12 @@ def transformer_sizes(encoder: dict[str, Tensor], decoder: dict[str, Tensor]) ->
     """DALLEMiniTransformer's sizes from renamed weights; a head has 64 numbers in mini and in
     mega.
     """
-    (text_vocab, dim), (text, _) = encoder["tokens.weight"].shape, encoder["places.weight"].shape
+    text_vocab, dim = encoder["tokens.weight"].shape
     depths = {name.split(".")[1] for name in decoder if name.startswith("blocks.")}
     return dict(
         text_vocab=text_vocab,
         image_vocab=len(decoder["head.weight"]) - 1,
-        text=text,
+        text=len(encoder["places.weight"]),
         image=len(decoder["places.weight"]),
         dim=dim,
         depth=len(depths),
