@@ -1,13 +1,14 @@
-"""Emojich's question, asked of our small DALL-E: what does a model gain, and what does it forget,
-when it is tuned on emoji alone?
+"""Emojich's question, asked of our small DALL-E: what does a model gain, and what does it
+forget, when it is tuned on emoji alone?
 
 python scripts/study_emojich.py        # six minutes on one core
 
 Writes nbs/readings/studies/emojich.json, and emojich.png with twelve captions drawn before and
-after. Twice dalle-small's transformer goes on learning, from 2,749 emoji, as many as theirs: with
-all its weights, and as theirs did, with attention and MLPs frozen. For each of the three models:
+after. Twice dalle-small's transformer goes on learning, from 2,749 emoji, as many as theirs:
+with all its weights, and as theirs did, with attention and MLPs frozen. For each of the three:
 
-concept    emoji whose like was never trained on: nats an image token, given the caption
+seen       240 of the 2,749 emoji themselves: nats an image token, given the caption
+concept    emoji whose like was never trained on, the same
 style      emoji known in another style only, the same
 shapes     held-out shapes, the same
 true       of the claims of held-out captions of shapes, those that are true of what it draws
@@ -100,7 +101,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=85)
+    parser.add_argument("--steps", type=int, default=170)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--out", type=Path, default=Path("nbs/readings/studies"))
@@ -111,7 +112,8 @@ def main():
     data = some(art.split("train"), PICTURES)
     tokens = model.tokens_of(data)["tokens"]
     held_out = shapes(EXAM, seed=1, split="test")
-    sets = {"concept": art.split("concept"), "style": art.split("pair"), "shapes": held_out}
+    sets = {"seen": data, "concept": art.split("concept"), "style": art.split("pair")}
+    sets["shapes"] = held_out
     exam = {}
     for name, held in sets.items():
         held = some(held, EXAM)

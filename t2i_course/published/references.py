@@ -63,7 +63,7 @@ def bare(package: str):
     module.__path__ = [str(Path(place) / (name if parent else "")) for place in places]
     sys.modules[package] = module
 
-
+# %% ../../nbs/published/references.ipynb #c036c
 def prepare(package: str):
     """What an import of a package needs beside the package."""
     if package == "rudalle" and find_spec("rudalle"):

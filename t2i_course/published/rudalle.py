@@ -187,7 +187,7 @@ def load_malevich(model: Malevich, state: dict[str, Tensor]) -> Malevich:
     masks = (r"transformer\.(row|col|conv)_mask",)
     return load_strictly(model, rename(state, NAMES, ignore=masks), "the checkpoint")
 
-
+# %% ../../nbs/published/rudalle.ipynb #r052
 def malevich_from_published(
     repo: str | Path = "sberbank-ai/rudalle-Malevich", name: str = "pytorch_model_v3.bin",
     begin: int | None = None, revision: str = "main", heads: int = 16,
