@@ -297,7 +297,7 @@ class VisionTransformer(nn.Module):
 
         (B, 3, H, W) -> (B, 1 + patches, dim).
         """
-        patches = self.patches(x).flatten(2).transpose(1, 2)
+        patches = self.patches(x.to(self.patches.weight.dtype)).flatten(2).transpose(1, 2)
         return self.norm_before(
             torch.cat([self.first.expand(len(x), 1, -1).to(patches.dtype), patches], 1)
             + self.places

@@ -128,11 +128,9 @@ class EfficientUNet(nn.Module):
                 " (B,) between 0 and 1"
             )
         tokens, h = self.translate(tokens), self.first(x_t)
-        emb = (
-            self.time(time_embedding(t, self.width))
-            + self.level(time_embedding(1000 * level, self.width))
-            + self.pool(tokens, mask)
-        )
+        dtype = self.first.weight.dtype  # waves are float32, a network may be half
+        time, noise = (time_embedding(n, self.width).to(dtype) for n in (t, 1000 * level))
+        emb = self.time(time) + self.level(noise) + self.pool(tokens, mask)
         full, bridges = h, []
         for halve, blocks, attend in self.down:
             h = halve(h)  # down before the convolutions ...

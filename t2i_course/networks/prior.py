@@ -66,10 +66,9 @@ class Codes(nn.Module):
         """(B, keep) int64 -> (B, embed): the middle of each step, and the mean along all axes
         that are not kept.
         """
-        place = (codes + 0.5) / self.buckets * 2 - 1
-        return (
-            self.mean + place * self.reach * self.spread[: self.keep] @ self.axes[: self.keep]
-        )
+        place = ((codes + 0.5) / self.buckets * 2 - 1) * self.reach
+        spread, axes = self.spread[: self.keep].float(), self.axes[: self.keep].float()
+        return self.mean + place * spread @ axes
 
 # %% ../../nbs/networks/prior.ipynb #c012
 class AutoregressivePrior(nn.Module):
@@ -121,13 +120,11 @@ class AutoregressivePrior(nn.Module):
 
         (B, L + 2, dim).
         """
-        two = (
-            torch.stack([self.caption(text["vector"]), self.dot(dot)], 1)
-            + self.places[self.length : self.length + 2]
-        )
-        return torch.cat(
-            [self.words(text["states"]) + self.places[: text["states"].shape[1]], two], 1
-        )
+        # CLIP's answers are float32, this network may be half
+        states, vector = (text[k].to(self.places.dtype) for k in ("states", "vector"))
+        two = torch.stack([self.caption(vector), self.dot(dot)], 1)
+        two = two + self.places[self.length : self.length + 2]
+        return torch.cat([self.words(states) + self.places[: states.shape[1]], two], 1)
 
     def forward(self, text: dict[str, Tensor], dot: Tensor, codes: Tensor) -> Tensor:
         written = self.value(codes[:, :-1]) + self.places[self.length + 2 :]
@@ -222,18 +219,11 @@ class DiffusionPrior(nn.Module):
         )
 
     def forward(self, z: Tensor, t: Tensor, text: dict[str, Tensor]) -> Tensor:
-        time = self.time(time_embedding(t, len(self.query)).to(self.query.dtype))
-        four = torch.stack(
-            [
-                self.caption(text["vector"]),
-                time,
-                self.picture(z),
-                self.query.expand(len(z), -1),
-            ],
-            1,
-        )
-        words = self.words(text["states"]) + self.places[: text["states"].shape[1]]
+        given = z, time_embedding(t, len(self.query)), text["states"], text["vector"]
+        z, waves, states, vector = (x.to(self.query.dtype) for x in given)
+        query = self.query.expand(len(z), -1)
+        parts = [self.caption(vector), self.time(waves), self.picture(z), query]
+        four = torch.stack(parts, 1) + self.places[-4:]
+        words = self.words(states) + self.places[: states.shape[1]]
         mask = F.pad(text["mask"], (0, 4), value=True)
-        return self.out(
-            self.tower(torch.cat([words, four + self.places[-4:]], 1), mask[:, None])[:, -1]
-        )
+        return self.out(self.tower(torch.cat([words, four], 1), mask[:, None])[:, -1])
