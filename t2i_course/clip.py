@@ -342,7 +342,7 @@ class CLIP(Saved):
             raise ValueError(
                 "this CLIP was made without a tokenizer; give it token ids: model.text_encoder(ids)"
             )
-        rows = self.tokenizer.words(captions, self.length - 2)
+        rows = self.tokenizer.token_ids(captions, self.length - 2)
         if not rows:
             raise ValueError("no caption given; there must be at least one")
         rows = [[self.start, *row, self.end] for row in rows]

@@ -622,14 +622,18 @@ def load_pretrained(cls: type, name_or_folder: str | Path):
 
 
 def with_new_names(system, state: dict) -> dict:
-    """A state dict whose entries that `system` does not know go through its table `renamed`
-    ({pattern: replacement}, in order): weights saved under former names still fit.
+    """A state dict whose entries that `system` does not know go through the tables `renamed` of
+    it and of its parts ({pattern: replacement}, in order; a part's is about the names inside
+    it): weights saved under former names still fit.
     """
-    own, table = system.state_dict(), getattr(system, "renamed", {})
+    own = system.state_dict()
+    parts = {f"{at}." if at else "": part for at, part in system.named_modules()}
+    tables = {at: part.renamed for at, part in parts.items() if hasattr(part, "renamed")}
 
     def new_name(name):
-        for old, new in table.items() if name not in own else ():
-            name = re.sub(old, new, name)
+        for at, table in tables.items() if name not in own else ():
+            for old, new in table.items() if name.startswith(at) else ():
+                name = at + re.sub(old, new, name.removeprefix(at))
         return name
 
     return {new_name(name): tensor for name, tensor in state.items()}
