@@ -509,7 +509,7 @@ def encode(self: GLIDE, captions: list[str]) -> dict[str, Tensor]:
     all padding, is the null condition. ValueError where a caption is too long.
     """
     length = self.text_encoder.length
-    rows = self.tokenizer.words(captions, length - 1)
+    rows = self.tokenizer.token_ids(captions, length - 1)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     mask = torch.zeros(len(rows), length, dtype=torch.bool)
     for row, words in enumerate(rows):
