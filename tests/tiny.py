@@ -142,7 +142,7 @@ def deepfloyd():
 
     language = Borrowed(states, Tokenizer.from_captions(CAPTIONS).bpe, 32, 77)
     net = dict(NET, text_dim=32, token_dim=48, pool_heads=2, attention=(1,), head_dim=8)
-    net |= dict(out_channels=6, activation="gelu", words_by_group=True)
+    net |= dict(out_channels=6, activation="gelu", token_group_norm=True)
     return DeepFloydIF(language, net, image_size=16)
 
 
