@@ -173,6 +173,7 @@ class VisionTransformer(nn.Module):
 
         (B, 3, H, W) -> (B, 1 + patches, dim).
         """
+        x = x.to(self.patch_embedding.weight.dtype)  # half, perhaps
         patches = self.patch_embedding(x).flatten(2).transpose(1, 2)
         return self.norm_before(
             torch.cat([self.class_embedding.expand(len(x), 1, -1).to(patches.dtype), patches], 1)

@@ -107,10 +107,10 @@ def forward(
     if level is None:
         told = "this network is told how much noise was added to the small picture"
         raise ValueError(f"{told}: level, (B,) between 0 and 1")
-    width = self.first.out_channels
-    emb = self.time(time_embedding(t, width)) + self.level(time_embedding(1000 * level, width))
     tokens, h = self.token_projection(tokens), self.first(x_t)
-    emb = emb + self.pool(tokens, mask)
+    width, dtype = self.first.out_channels, self.first.weight.dtype
+    time, noise = (time_embedding(n, width).to(dtype) for n in (t, 1000 * level))
+    emb = self.time(time) + self.level(noise) + self.pool(tokens, mask)
     full, bridges = h, []
     for halve, blocks, attend in self.down:
         h = halve(h)  # down before the convolutions ...

@@ -64,7 +64,8 @@ def decode(self: Codes, codes: Tensor) -> Tensor:
     are not kept.
     """
     share = (codes + 0.5) / self.buckets * 2 - 1
-    return self.mean + share * self.reach * self.spread[: self.keep] @ self.axes[: self.keep]
+    axes, spread = self.axes[: self.keep].float(), self.spread[: self.keep].float()
+    return self.mean + share * self.reach * spread @ axes
 
 # %% ../../nbs/networks/prior.ipynb #c012
 RENAMED = {  # names in weights that were saved before they changed
@@ -119,9 +120,12 @@ def prefix(self: AutoregressivePrior, text: dict[str, Tensor], dot: Tensor) -> T
     """What stands before the codes, (B, L + 2, dim): words, the caption's embedding, the dot
     product.
     """
-    L, n = text["states"].shape[1], self.length
-    words = self.token_projection(text["states"]) + self.position_embedding[:L]
-    two = torch.stack([self.text_projection(text["vector"]), self.dot_embedding(dot)], 1)
+    # CLIP's answers are float32, this network may be half
+    dtype = self.position_embedding.dtype
+    states, vector = (text[k].to(dtype) for k in ("states", "vector"))
+    L, n = states.shape[1], self.length
+    words = self.token_projection(states) + self.position_embedding[:L]
+    two = torch.stack([self.text_projection(vector), self.dot_embedding(dot)], 1)
     return torch.cat([words, two + self.position_embedding[n : n + 2]], 1)
 
 
@@ -214,10 +218,11 @@ class DiffusionPrior(nn.Module):
         self.register_buffer("std", torch.ones(embed))
 
     def forward(self, z: Tensor, t: Tensor, text: dict[str, Tensor]) -> Tensor:
-        states, vector = text["states"], self.text_projection(text["vector"])
-        time = self.time(time_embedding(t, len(self.query)).to(self.query.dtype))
+        given = z, time_embedding(t, len(self.query)), text["states"], text["vector"]
+        z, waves, states, vector = (x.to(self.query.dtype) for x in given)
         query = self.query.expand(len(z), -1)
-        four = torch.stack([vector, time, self.image_projection(z), query], 1)
+        parts = self.text_projection(vector), self.time(waves), self.image_projection(z), query
+        four = torch.stack(parts, 1)
         words = self.token_projection(states) + self.position_embedding[: states.shape[1]]
         x = torch.cat([words, four + self.position_embedding[-4:]], 1)
         mask = F.pad(text["mask"], (0, 4), value=True)[:, None]

@@ -129,6 +129,15 @@ def decode(self: Tokenizer, ids: Tensor) -> list[str]:
 
 
 @patch
+def offsets(self: Tokenizer, caption: str) -> list[tuple[int, int]]:
+    """Where each of the words' tokens stands in the caption as `tidy` gives it: its first
+    letter, and the place behind its last.
+    """
+    self.bpe.encode_special_tokens = True  # as in `token_rows`
+    return self.bpe.encode(*tidy([caption]), add_special_tokens=False).offsets
+
+
+@patch
 def pieces(self: Tokenizer, caption: str) -> list[str]:
     """The caption cut into its tokens, as readable strings."""
     return [self.bpe.decode([i]).strip() for i in self.token_ids([caption])[0]]
