@@ -314,15 +314,15 @@ def bench_clip(rounds):
     )
     short = ids[:, : int(ids.argmax(-1).max()) + 1]
     pairs = {
-        "pictures": (len(x), lambda: ours.image(x), lambda: theirs.encode_image(x)),
+        "pictures": (len(x), lambda: ours.image_encoder(x), lambda: theirs.encode_image(x)),
         "captions, all 77 places": (
             len(ids),
-            lambda: ours.text(ids),
+            lambda: ours.text_encoder(ids),
             lambda: theirs.encode_text(ids),
         ),
         f"captions, cut to {short.shape[1]} places by ours": (
             len(ids),
-            lambda: ours.text(short),
+            lambda: ours.text_encoder(short),
             lambda: theirs.encode_text(ids),
         ),
     }

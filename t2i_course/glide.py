@@ -18,7 +18,8 @@ from typing import Callable, Iterator
 from fastcore.basics import patch
 from torch import nn, Tensor
 import torch.nn.functional as F
-from .clip import VisionTransformer, contrastive_loss, meaning
+from .clip import VisionTransformer, contrastive_loss
+from .data.pairs import meaning
 from .diffusion import Schedule, at, q_sample, q_posterior, to_x0
 from .ddpm import Denoiser, TARGETS, check_finite, decoder_nll, predict_x0
 from .ddpm import step_indices, transitions
@@ -286,18 +287,20 @@ def sample(
 
 # %% ../nbs/readings/06_glide.ipynb #c045
 class NoisyVisionTransformer(VisionTransformer):
-    """CLIP's image tower for noised pictures: the time takes the place of the class token, as
+    """CLIP's image encoder for noised pictures: the time takes the place of the class token, as
     in GLIDE's noised CLIP. x_t: (B, 3, H, W), t: (B,) -> (B, embed).
     """
 
     def tokens(self, x: tuple[Tensor, Tensor]) -> Tensor:
         x_t, t = x
-        patches = self.patches(x_t.to(self.patches.weight.dtype)).flatten(2).transpose(1, 2)
-        first = (self.first + time_embedding(t, patches.shape[-1])).to(patches.dtype)
-        return self.norm_before(torch.cat([first[:, None], patches], 1) + self.places)
+        cut = self.patch_embedding
+        patches = cut(x_t.to(cut.weight.dtype)).flatten(2).transpose(1, 2)
+        first = (self.class_embedding + time_embedding(t, patches.shape[-1])).to(patches.dtype)
+        x = torch.cat([first[:, None], patches], 1) + self.position_embedding
+        return self.norm_before(x)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        return self.project(self.tower(self.tokens((x_t, t)))[:, 0])
+        return self.projection(self.transformer(self.tokens((x_t, t)))[:, 0])
 
 # %% ../nbs/readings/06_glide.ipynb #c3112a4b
 class NoisyCLIP(nn.Module):
@@ -474,6 +477,11 @@ GLIDE.renamed = {
     r"(text_encoder)\.padding$": r"\1.padding_embedding",
     r"(text_encoder)\.tower\.": r"\1.transformer.",
     r"^(base|upsampler)\.": r"\1.network.",
+    r"^clip\.image\.patches\.": "clip.image.patch_embedding.",
+    r"^clip\.image\.first$": "clip.image.class_embedding",
+    r"^clip\.image\.places$": "clip.image.position_embedding",
+    r"^clip\.image\.tower\.": "clip.image.transformer.",
+    r"^clip\.image\.project\.": "clip.image.projection.",
 }
 
 # %% ../nbs/readings/06_glide.ipynb #d3a5e7fe

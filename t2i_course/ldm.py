@@ -447,7 +447,7 @@ class StableDiffusion(LatentDiffusion):
         text_encoder = self.SIZES | text_encoder
         self.text_encoder = TextTransformer(**text_encoder, embed=text_encoder["dim"])
         # the U-Net reads every token's state, not CLIP's one vector
-        self.text_encoder.project = nn.Identity()
+        self.text_encoder.projection = nn.Identity()
         with torch.device("cpu"):  # also where the networks are only counted, on meta
             numbers = {k: v for k, v in schedule.items() if k != "kind"}
             made = getattr(Schedule, schedule.get("kind", "scaled_linear"))(**numbers)
@@ -468,7 +468,7 @@ def encode(self: StableDiffusion, captions: list[str]) -> Tensor:
     if self.tokenizer is None:
         advice = "load it with LatentDiffusion.from_published"
         raise ValueError(f"this Stable Diffusion was made without a tokenizer; {advice}")
-    end, length = self.text_encoder.words.num_embeddings - 1, self.text_encoder.length
+    end, length = self.text_encoder.token_embedding.num_embeddings - 1, self.text_encoder.length
     rows = self.tokenizer.words(captions, length - 2)
     ids = torch.full((len(rows), length), end if self.pad is None else self.pad)
     ids[:, 0] = end - 1

@@ -305,8 +305,8 @@ class UnCLIP(TextToImage):
         self.options = UnCLIPOptions(**{k: self.config[k] for k in drawn_with})
         self.times, self.schedule = SPACINGS[spacing], Schedule.cosine()
         self.use_clip(clip, clip_digest)
-        text = self.clip.text
-        sizes = text.project.out_features, text.places.shape[1]
+        text = self.clip.text_encoder
+        sizes = text.projection.out_features, text.position_embedding.shape[1]
         self.prior = DiffusionPrior(*sizes, self.clip.length, **prior)
         self.ar_prior = None
         if ar_prior:
@@ -355,8 +355,8 @@ def read(self: UnCLIP, captions: list[str], length: int | None = None) -> dict[s
     end = ids.argmax(-1)
     ids = F.pad(ids, (0, max(0, (length or 0) - ids.shape[1])))
     rows, places = (torch.arange(n, device=ids.device) for n in ids.shape)
-    states = self.clip.text.states(ids)
-    vector = self.clip.text.project(states[rows, end]).float()
+    states = self.clip.text_encoder.states(ids)
+    vector = self.clip.text_encoder.projection(states[rows, end]).float()
     if self.unit:
         vector = F.normalize(vector, dim=-1)
     return {"states": states.float(), "mask": places <= end[:, None], "vector": vector}
@@ -374,7 +374,7 @@ def see(self: UnCLIP, images: Tensor) -> Tensor:
         small = F.interpolate(images, (size, size), mode="bicubic").clamp(-1, 1)
     if self.unit:
         return self.clip.image_features(small)
-    return self.clip.image(((small + 1) / 2 - self.clip.mean) / self.clip.std).float()
+    return self.clip.image_encoder(((small + 1) / 2 - self.clip.mean) / self.clip.std).float()
 
 # %% ../nbs/readings/08_unclip.ipynb #2f7dbf57
 @patch(cls_method=True)
