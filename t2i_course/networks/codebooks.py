@@ -137,7 +137,7 @@ def encode(self: VectorQuantizer, z: Tensor) -> Tensor:
     if z.ndim != 4 or z.shape[1] != self.dim:
         raise ValueError(f"expected vectors (B, {self.dim}, h, w), got {tuple(z.shape)}")
     vectors = z.detach().movedim(1, -1).float()
-    ids = nearest(vectors.flatten(0, -2), self.codes.detach())
+    ids = nearest(vectors.flatten(0, -2), self.codes.detach().float())
     return ids.view(vectors.shape[:-1])
 
 
