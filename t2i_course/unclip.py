@@ -105,20 +105,22 @@ class Decoder(LearnedVariance):
         self.register_buffer("mean", torch.zeros(embed))
         self.register_buffer("std", torch.ones(embed))
 
-    def condition(
-        self, z_i: Tensor, text: dict[str, Tensor], known: Tensor
-    ) -> dict[str, Tensor]:
-        """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
-        learned vector where known (B,) is False, and text as the priors get it.
-        """
-        z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.null_embedding)
-        given = z, text["states"], text["vector"]
-        # CLIP's answers are float32, this network may be half
-        z, states, vector = (x.to(self.null_embedding.dtype) for x in given)
-        words = self.transformer(self.token_projection(states), text["mask"][:, None])
-        tokens = torch.cat([self.extra_tokens(z).unflatten(-1, (self.tokens, -1)), words], 1)
-        mask = F.pad(text["mask"], (self.tokens, 0), value=True)
-        return {"vector": torch.cat([z, vector], -1), "tokens": tokens, "mask": mask}
+# %% ../nbs/readings/08_unclip.ipynb #c036p1
+@patch
+def condition(
+    self: Decoder, z_i: Tensor, text: dict[str, Tensor], known: Tensor
+) -> dict[str, Tensor]:
+    """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
+    learned vector where known (B,) is False, and text as the priors get it.
+    """
+    z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.null_embedding)
+    given = z, text["states"], text["vector"]
+    # CLIP's answers are float32, this network may be half
+    z, states, vector = (x.to(self.null_embedding.dtype) for x in given)
+    words = self.transformer(self.token_projection(states), text["mask"][:, None])
+    tokens = torch.cat([self.extra_tokens(z).unflatten(-1, (self.tokens, -1)), words], 1)
+    mask = F.pad(text["mask"], (self.tokens, 0), value=True)
+    return {"vector": torch.cat([z, vector], -1), "tokens": tokens, "mask": mask}
 
 # %% ../nbs/readings/08_unclip.ipynb #c041
 class Upsampler(Diffusion):
