@@ -173,6 +173,7 @@ class VisionTransformer(nn.Module):
 
         (B, 3, H, W) -> (B, 1 + patches, dim).
         """
+        x = x.to(self.patch_embedding.weight.dtype)  # half, perhaps
         patches = self.patch_embedding(x).flatten(2).transpose(1, 2)
         return self.norm_before(
             torch.cat([self.class_embedding.expand(len(x), 1, -1).to(patches.dtype), patches], 1)
@@ -341,7 +342,7 @@ class CLIP(Saved):
             raise ValueError(
                 "this CLIP was made without a tokenizer; give it token ids: model.text_encoder(ids)"
             )
-        rows = self.tokenizer.words(captions, self.length - 2)
+        rows = self.tokenizer.token_ids(captions, self.length - 2)
         if not rows:
             raise ValueError("no caption given; there must be at least one")
         rows = [[self.start, *row, self.end] for row in rows]

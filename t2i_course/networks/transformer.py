@@ -25,6 +25,8 @@ def attention(
     faster one there.
     """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        if mask is not None and mask.dtype == q.dtype:
+            mask = mask.float()
         with torch.autocast("cpu", enabled=False):
             return attention(q.float(), k.float(), v.float(), mask, causal).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
