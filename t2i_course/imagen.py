@@ -354,7 +354,7 @@ def upsample(
     own = SamplingOptions(options.up_guidance, options.up_steps)
     yield from self.upsampler.sample(x_T, *both, own, wrap=options.within, clip=False)
 
-
+# %% ../nbs/readings/09_imagen.ipynb #3b0ad1f8
 @patch
 @torch.no_grad()
 def draw(

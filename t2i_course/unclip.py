@@ -418,7 +418,7 @@ def create(
         start_from(model.decoder.network, GLIDE.from_pretrained(glide).base.network)
     return model
 
-
+# %% ../nbs/readings/08_unclip.ipynb #b4b10e5d
 @patch(cls_method=True)
 def from_published(
     cls: UnCLIP,
@@ -508,7 +508,7 @@ def decoder_loss(self: UnCLIP, batch: dict) -> dict[str, Tensor]:
     x_0 = shrink(batch["image"], self.base_size)
     return self.decoder.loss(x_0, self.decoder.condition(z_i, text, known))
 
-
+# %% ../nbs/readings/08_unclip.ipynb #22e35051
 @patch
 def upsampler_loss(self: UnCLIP, batch: dict, which: int = 0) -> dict[str, Tensor]:
     """Error of an upsampler on crops of pictures, which may be larger than it draws; ValueError
@@ -617,7 +617,7 @@ def decoding(
         for step in up.upsample(step.x.clamp(-1, 1), times, generators, own):
             yield of_cascade(step, before, total, self.image_size)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #fd0bda0d
 @patch
 @torch.no_grad()
 def draw(
@@ -656,7 +656,7 @@ def decode(
     chosen = self.options.given(**options)
     return Gallery(last(self.decoding(z_i, prompts, chosen, generators, x_T, x_T_up)), prompts)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #2e49b81d
 @patch
 @torch.no_grad()
 def invert(
@@ -712,7 +712,7 @@ def along(self: UnCLIP, z: Tensor, x_T: Tensor, **options) -> Gallery:
     same = same.expand(len(z), -1, -1, -1)
     return self.decode(z, x_T=x_T, x_T_up=same, sampler="ddim", **options)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #51cd1910
 @patch
 def interpolate(
     self: UnCLIP,
@@ -733,7 +733,7 @@ def interpolate(
     x_T = noise.view(n, *x_T.shape[1:])
     return self.along(path, x_T, guidance=guidance, num_steps=num_steps)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #a4e86ce0
 @patch
 def text_diff(
     self: UnCLIP,
