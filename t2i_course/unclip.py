@@ -105,20 +105,22 @@ class Decoder(LearnedVariance):
         self.register_buffer("mean", torch.zeros(embed))
         self.register_buffer("std", torch.ones(embed))
 
-    def condition(
-        self, z_i: Tensor, text: dict[str, Tensor], known: Tensor
-    ) -> dict[str, Tensor]:
-        """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
-        learned vector where known (B,) is False, and text as the priors get it.
-        """
-        z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.null_embedding)
-        given = z, text["states"], text["vector"]
-        # CLIP's answers are float32, this network may be half
-        z, states, vector = (x.to(self.null_embedding.dtype) for x in given)
-        words = self.transformer(self.token_projection(states), text["mask"][:, None])
-        tokens = torch.cat([self.extra_tokens(z).unflatten(-1, (self.tokens, -1)), words], 1)
-        mask = F.pad(text["mask"], (self.tokens, 0), value=True)
-        return {"vector": torch.cat([z, vector], -1), "tokens": tokens, "mask": mask}
+# %% ../nbs/readings/08_unclip.ipynb #bf501e0c
+@patch
+def condition(
+    self: Decoder, z_i: Tensor, text: dict[str, Tensor], known: Tensor
+) -> dict[str, Tensor]:
+    """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
+    learned vector where known (B,) is False, and text as the priors get it.
+    """
+    z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.null_embedding)
+    given = z, text["states"], text["vector"]
+    # CLIP's answers are float32, this network may be half
+    z, states, vector = (x.to(self.null_embedding.dtype) for x in given)
+    words = self.transformer(self.token_projection(states), text["mask"][:, None])
+    tokens = torch.cat([self.extra_tokens(z).unflatten(-1, (self.tokens, -1)), words], 1)
+    mask = F.pad(text["mask"], (self.tokens, 0), value=True)
+    return {"vector": torch.cat([z, vector], -1), "tokens": tokens, "mask": mask}
 
 # %% ../nbs/readings/08_unclip.ipynb #c041
 class Upsampler(Diffusion):
@@ -288,26 +290,12 @@ class UnCLIP(TextToImage):
     renamed = {r"^(decoder|upsamplers\.\d+)\.unet\.": r"\1.network."}
 
     def __init__(
-        self,
-        prior: dict,
-        decoder: dict,
-        upsamplers: list[dict] = (),
-        ar_prior: dict | None = None,
-        clip: str = "clip-small",
-        clip_digest: str | None = None,
-        base_size: int = 32,
-        prediction_type: str = "x0",
-        unit: bool = True,
-        p_null: float = 0.1,
-        p_image: float = 0.1,
-        p_text: float = 0.5,
-        time_shift: float = 3.0,
-        guidance: float = 2.5,
-        prior_guidance: float = 1.5,
-        num_steps: int = 25,
-        prior_steps: int = 20,
-        candidates: int = 2,
-        sampler: str = "dpm++",
+        self, prior: dict, decoder: dict, upsamplers: list[dict] = (),
+        ar_prior: dict | None = None, clip: str = "clip-small", clip_digest: str | None = None,
+        base_size: int = 32, prediction_type: str = "x0", unit: bool = True,
+        p_null: float = 0.1, p_image: float = 0.1, p_text: float = 0.5, time_shift: float = 3.0,
+        guidance: float = 2.5, prior_guidance: float = 1.5, num_steps: int = 25,
+        prior_steps: int = 20, candidates: int = 2, sampler: str = "dpm++",
         spacing: str = "trailing",
     ):
         super().__init__()
