@@ -105,7 +105,7 @@ class Decoder(LearnedVariance):
         self.register_buffer("mean", torch.zeros(embed))
         self.register_buffer("std", torch.ones(embed))
 
-# %% ../nbs/readings/08_unclip.ipynb #bf501e0c
+# %% ../nbs/readings/08_unclip.ipynb #c036p1
 @patch
 def condition(
     self: Decoder, z_i: Tensor, text: dict[str, Tensor], known: Tensor
