@@ -236,6 +236,7 @@ def targets(folder: Path) -> dict[str, tuple[Path, object, bool]]:
         "shipped weights": (shipped / "model.safetensors", weights(shipped), True),
         "saved weights": (saved / "model.safetensors", weights(saved), True),
         "config": (saved / "config.json", config(saved), True),
+        "shipped config": (shipped / "config.json", config(shipped), True),
         "card": (shipped / "card.json", lambda: evaluation.read_card(shipped), False),
         "data": (data, lambda: vars(CaptionedImages.load(data)), True),
         "checkpoint": (checkpoint, resume, True),

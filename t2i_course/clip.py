@@ -316,7 +316,7 @@ def ids_of(self: CLIP, captions: list[str]) -> Tensor:
     if self.tokenizer is None:
         advice = "give it token ids: model.text_encoder(ids)"
         raise ValueError(f"this CLIP was made without a tokenizer; {advice}")
-    rows = self.tokenizer.words(captions, self.length - 2)
+    rows = self.tokenizer.token_ids(captions, self.length - 2)
     if not rows:
         raise ValueError("no caption given; there must be at least one")
     rows = [[self.start, *row, self.end] for row in rows]

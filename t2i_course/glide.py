@@ -508,17 +508,12 @@ def encode(self: GLIDE, captions: list[str]) -> dict[str, Tensor]:
     """Captions to {"ids": (B, length), "mask": (B, length)}, True for words. The empty caption,
     all padding, is the null condition. ValueError where a caption is too long.
     """
-    if isinstance(captions, str):
-        raise ValueError("encode takes a list of captions; put the caption in one: [caption]")
-    bpe, length = self.tokenizer.bpe, self.text_encoder.length
-    ids = torch.zeros(len(captions), length, dtype=torch.long)
-    mask = torch.zeros(len(captions), length, dtype=torch.bool)
-    read = bpe.encode_batch(list(captions), add_special_tokens=False)
-    for row, (caption, words) in enumerate(zip(captions, read)):
-        if len(words) > length - 1:
-            limit = f"has {len(words)} tokens and the model reads {length - 1}"
-            raise ValueError(f"the prompt {limit}; shorten it: {caption[:60]!r}...")
-        ids[row, : len(words)] = torch.tensor(words.ids, dtype=torch.long)
+    length = self.text_encoder.length
+    rows = self.tokenizer.token_ids(captions, length - 1)
+    ids = torch.zeros(len(rows), length, dtype=torch.long)
+    mask = torch.zeros(len(rows), length, dtype=torch.bool)
+    for row, words in enumerate(rows):
+        ids[row, : len(words)] = torch.tensor(words, dtype=torch.long)
         mask[row, : len(words)] = True
     return {"ids": ids.to(self.device), "mask": mask.to(self.device)}
 

@@ -322,7 +322,7 @@ class PixelDiffusion(TextToImage):
         self.image_size, self.p_null = image_size, p_null
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.text_encoder = TextEncoder(vocab_size=len(self.tokenizer), **text_encoder)
-        dim = self.text_encoder.words.embedding_dim
+        dim = self.text_encoder.token_embedding.embedding_dim
         network = UNet(vector_dim=dim, token_dim=dim, **unet)
         self.diffusion = Diffusion(network, Schedule.cosine(), "x0", time_shift)
         self.options = SamplingOptions(guidance, num_steps, sampler)

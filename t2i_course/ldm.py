@@ -110,7 +110,7 @@ class LatentDiffusion(TextToImage):
         self.register_buffer("scale", torch.ones(()))
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.text_encoder = TextEncoder(vocab_size=len(self.tokenizer), **text_encoder)
-        dim = self.text_encoder.words.embedding_dim
+        dim = self.text_encoder.token_embedding.embedding_dim
         shape = {"side": side // 2, "channels": c, "dim": dim, "patch": 2}
         self.guess = FirstGuess(**(shape | guess))
         network = UNet(2 * c, c, patch=1, vector_dim=dim, token_dim=dim, **unet)
@@ -469,7 +469,7 @@ def encode(self: StableDiffusion, captions: list[str]) -> Tensor:
         advice = "load it with LatentDiffusion.from_published"
         raise ValueError(f"this Stable Diffusion was made without a tokenizer; {advice}")
     end, length = self.text_encoder.token_embedding.num_embeddings - 1, self.text_encoder.length
-    rows = self.tokenizer.words(captions, length - 2)
+    rows = self.tokenizer.token_ids(captions, length - 2)
     ids = torch.full((len(rows), length), end if self.pad is None else self.pad)
     ids[:, 0] = end - 1
     for row, words in zip(ids, rows):

@@ -61,7 +61,8 @@ def draw_embeddings(
     def within(z, t, text):
         return guided(z, t, text).clamp(-5, 5)
 
-    z_T = noise_like(prior.mean.new_empty(len(text["mask"]), len(prior.mean)), generator)
+    shape = len(text["mask"]), len(prior.mean)
+    z_T = noise_like(torch.empty(shape, device=prior.mean.device), generator)
     options = dict(prediction_type="x0", times=times, generator=generator, clip=False)
     *_, step = ancestral(within, schedule, z_T, text, **options)
     return step.x * prior.std + prior.mean
@@ -74,6 +75,13 @@ class Decoder(LearnedVariance):
     unet: arguments of ADMUNet; depth: layers of a text transformer on top of CLIP's states
     (Karlo has none); options: of `Diffusion`. What it is told comes from `condition`.
     """
+
+    renamed = {
+        r"^words\.": "token_projection.",
+        r"^extra\.": "extra_tokens.",
+        r"^tower\.": "transformer.",
+        "^nothing$": "null_embedding",
+    }
 
     def __init__(
         self,
@@ -90,9 +98,10 @@ class Decoder(LearnedVariance):
         with torch.device("cpu"):  # also where it is only counted, on the meta device
             cosine = Schedule.cosine()
         super().__init__(network, cosine, **options)
-        self.tokens, self.nothing = tokens, nn.Parameter(torch.zeros(embed))
-        self.extra, self.words = nn.Linear(embed, tokens * width), nn.Linear(text_dim, width)
-        self.tower = Transformer(width, depth, heads)
+        self.tokens, self.null_embedding = tokens, nn.Parameter(torch.zeros(embed))
+        self.extra_tokens = nn.Linear(embed, tokens * width)
+        self.token_projection = nn.Linear(text_dim, width)
+        self.transformer = Transformer(width, depth, heads)
         self.register_buffer("mean", torch.zeros(embed))
         self.register_buffer("std", torch.ones(embed))
 
@@ -102,11 +111,14 @@ class Decoder(LearnedVariance):
         """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
         learned vector where known (B,) is False, and text as the priors get it.
         """
-        z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.nothing)
-        words = self.tower(self.words(text["states"]), text["mask"][:, None])
-        tokens = torch.cat([self.extra(z).unflatten(-1, (self.tokens, -1)), words], 1)
+        z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.null_embedding)
+        given = z, text["states"], text["vector"]
+        # CLIP's answers are float32, this network may be half
+        z, states, vector = (x.to(self.null_embedding.dtype) for x in given)
+        words = self.transformer(self.token_projection(states), text["mask"][:, None])
+        tokens = torch.cat([self.extra_tokens(z).unflatten(-1, (self.tokens, -1)), words], 1)
         mask = F.pad(text["mask"], (self.tokens, 0), value=True)
-        return {"vector": torch.cat([z, text["vector"]], -1), "tokens": tokens, "mask": mask}
+        return {"vector": torch.cat([z, vector], -1), "tokens": tokens, "mask": mask}
 
 # %% ../nbs/readings/08_unclip.ipynb #c041
 class Upsampler(Diffusion):

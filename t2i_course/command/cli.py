@@ -333,42 +333,25 @@ def parser() -> Parser:
 def add_evaluate(p):
     """Options of t2i evaluate."""
     scales = "one or several scales; the best counts (default: the system's own)"
-    p.add_argument("system", help="a system of the course, or a folder of a trained one")
-    p.add_argument(
-        "--captions",
-        type=number(int, 1, 100_000),
-        default=200,
-        metavar="N",
-        help="held-out captions to draw (default: 200)",
-    )
-    add_drawing(p, {"nargs": "+", "help": scales})
-    p.add_argument(
-        "--sampler", choices=("ddpm", "ddim", "dpm++"), help="default: the system's own"
-    )
-    p.add_argument(
-        "--rerank",
-        type=number(int, 2, 256),
-        metavar="N",
-        help="draw N candidates a caption and measure the one that CLIP finds nearest to it",
-    )
-    p.add_argument(
-        "--batch",
-        type=number(int, 1, 4096),
-        default=32,
-        metavar="N",
-        help="pictures drawn at once (default: 32)",
-    )
+    best_of = "draw N candidates a caption and measure the one that CLIP finds nearest to it"
+    emoji = "also measure how often N held-out emoji can be picked out of twenty"
     where = "card to write (default: card.json of the folder; nothing for a shipped system)"
+
+    def add_count(name, low, high, what, default=None):
+        kind = number(int, low, high)
+        p.add_argument(name, type=kind, default=default, metavar="N", help=what)
+
+    p.add_argument("system", help="a system of the course, or a folder of a trained one")
+    add_count("--captions", 1, 100_000, "held-out captions to draw (default: 200)", 200)
+    add_drawing(p, {"nargs": "+", "help": scales})
+    samplers = ("ddpm", "ddim", "dpm++")
+    p.add_argument("--sampler", choices=samplers, help="default: the system's own")
+    add_count("--rerank", 2, 256, best_of)
+    add_count("--batch", 1, 4096, "pictures drawn at once (default: 32)", 32)
     p.add_argument("--out", metavar="FILE", help=where)
-    p.add_argument(
-        "--emoji",
-        type=number(int, 1, 1000),
-        metavar="N",
-        help="also measure how often N held-out emoji can be picked out of twenty",
-    )
-    p.add_argument(
-        "--speed", action="store_true", help="also measure how long four pictures take"
-    )
+    add_count("--emoji", 1, 1000, emoji)
+    speed = "also measure how long four pictures take"
+    p.add_argument("--speed", action="store_true", help=speed)
     p.add_argument("--sheet", metavar="FILE", help="also draw 24 held-out emoji into this PNG")
     add_force(p)
 

@@ -113,7 +113,7 @@ class VectorQuantizer(nn.Module):
         if z.ndim != 4 or z.shape[1] != self.dim:
             raise ValueError(f"expected vectors (B, {self.dim}, h, w), got {tuple(z.shape)}")
         vectors = z.detach().movedim(1, -1).float()
-        ids = nearest(vectors.flatten(0, -2), self.codes.detach())
+        ids = nearest(vectors.flatten(0, -2), self.codes.detach().float())
         return ids.view(vectors.shape[:-1])
 
     def decode(self, ids: Tensor) -> Tensor:

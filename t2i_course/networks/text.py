@@ -102,7 +102,7 @@ class Tokenizer:
 
 # %% ../../nbs/networks/text.ipynb #c004c
 @patch
-def words(self: Tokenizer, captions: list[str], most: int = LONGEST) -> list[list[int]]:
+def token_ids(self: Tokenizer, captions: list[str], most: int = LONGEST) -> list[list[int]]:
     """Token ids of each caption, without start and padding. ValueError for more than `most`."""
     return token_rows(self.bpe, captions, most)
 
@@ -113,7 +113,7 @@ def encode(self: Tokenizer, captions: list[str], length: int = 32) -> Tensor:
 
     Raises ValueError when a caption needs more than `length` places.
     """
-    rows = self.words(captions, length - 1)
+    rows = self.token_ids(captions, length - 1)
     ids = torch.full((len(rows), length), self.pad)
     ids[:, 0] = self.start
     for row, words in zip(ids, rows):
@@ -129,9 +129,18 @@ def decode(self: Tokenizer, ids: Tensor) -> list[str]:
 
 
 @patch
+def offsets(self: Tokenizer, caption: str) -> list[tuple[int, int]]:
+    """Where each of the words' tokens stands in the caption as `tidy` gives it: its first
+    letter, and the place behind its last.
+    """
+    self.bpe.encode_special_tokens = True  # as in `token_rows`
+    return self.bpe.encode(*tidy([caption]), add_special_tokens=False).offsets
+
+
+@patch
 def pieces(self: Tokenizer, caption: str) -> list[str]:
     """The caption cut into its tokens, as readable strings."""
-    return [self.bpe.decode([i]).strip() for i in self.words([caption])[0]]
+    return [self.bpe.decode([i]).strip() for i in self.token_ids([caption])[0]]
 
 # %% ../../nbs/networks/text.ipynb #c004d
 @patch(cls_method=True)
@@ -180,57 +189,48 @@ class TextBlock(nn.Module):
     def __init__(self, dim: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.norm1, self.qkv, self.out = (
-            nn.LayerNorm(dim),
-            nn.Linear(dim, 3 * dim),
-            nn.Linear(dim, dim),
-        )
-        self.norm2, self.mlp = nn.LayerNorm(dim), nn.Sequential(
-            nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim)
-        )
+        self.norm1, self.qkv = nn.LayerNorm(dim), nn.Linear(dim, 3 * dim)
+        self.out, self.norm2 = nn.Linear(dim, dim), nn.LayerNorm(dim)
+        layers = nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim)
+        self.mlp = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        q, k, v = (
-            self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )
+        heads = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = heads.permute(2, 0, 3, 1, 4)  # three of (B, heads, L, d)
         h = attention(q, k, v, mask[:, None, None, :])
         x = x + self.out(h.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
 
 # %% ../../nbs/networks/text.ipynb #c012a
 class TextEncoder(nn.Module):
-    """Text tower: token ids to one state per word, a mask, and one vector for the whole
-    caption.
+    """Token ids to one state per word, a mask, and one vector for the whole caption.
 
     ids: (B, L) int64 -> {"tokens": (B, L, dim), "mask": (B, L) bool, "vector": (B, dim)}.
     """
 
+    # names in weights that were saved before they changed
+    renamed = {r"^words\.": "token_embedding.", "^places$": "position_embedding"}
+
     def __init__(
-        self,
-        vocab_size: int = 2048,
-        dim: int = 128,
-        depth: int = 3,
-        heads: int = 4,
+        self, vocab_size: int = 2048, dim: int = 128, depth: int = 3, heads: int = 4,
         length: int = 32,
     ):
         super().__init__()
         self.length = length
-        self.words, self.places = nn.Embedding(vocab_size, dim), nn.Parameter(
-            0.02 * torch.randn(length, dim)
-        )
-        nn.init.normal_(self.words.weight, std=0.02)
-        self.blocks, self.norm = nn.ModuleList(
-            TextBlock(dim, heads) for _ in range(depth)
-        ), nn.LayerNorm(dim)
+        self.token_embedding = nn.Embedding(vocab_size, dim)
+        self.position_embedding = nn.Parameter(0.02 * torch.randn(length, dim))
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        self.blocks = nn.ModuleList(TextBlock(dim, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
 
     def forward(self, ids: Tensor) -> dict[str, Tensor]:
         if ids.shape[1] > self.length:
             raise ValueError(
-                f"this text tower reads {self.length} tokens, got {ids.shape[1]}; encode with"
+                f"this text encoder reads {self.length} tokens, got {ids.shape[1]}; encode with"
                 f" length={self.length}"
             )
         mask = ids != Tokenizer.pad
-        x = self.words(ids) + self.places[: ids.shape[1]]
+        x = self.token_embedding(ids) + self.position_embedding[: ids.shape[1]]
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
@@ -239,45 +239,35 @@ class TextEncoder(nn.Module):
 
 # %% ../../nbs/networks/text.ipynb #c017
 class FirstGuess(nn.Module):
-    """What a caption alone says about the picture: the head under which a text tower learns
+    """What a caption alone says about the picture: the head under which a text encoder learns
     E[x_0 | caption], a denoiser's best answer to pure noise.
 
-    forward: tokens (B, L, dim), vector (B, dim), mask (B, L) bool or None from a tower -> (B,
-    channels, patch * side, patch * side). Each of side^2 places has a learned query (like the
-    places of a ViT), attends to the words as they are, and an MLP makes its patch of what it
-    finds.
+    forward: tokens (B, L, dim), vector (B, dim), mask (B, L) bool or None, of a text encoder ->
+    (B, channels, patch * side, patch * side). Each of side^2 positions has a learned query (as
+    in a ViT), attends to the words as they are, and an MLP makes its patch of what it finds.
     """
 
+    renamed = {"^places$": "position_embedding"}
+
     def __init__(
-        self,
-        side: int,
-        channels: int,
-        dim: int,
-        patch: int = 1,
-        heads: int = 3,
+        self, side: int, channels: int, dim: int, patch: int = 1, heads: int = 3,
         hidden: int = 64,
     ):
         super().__init__()
         self.side, self.patch, self.heads = side, patch, heads
-        self.places, self.norm = nn.Parameter(0.5 * torch.randn(side**2, dim)), nn.LayerNorm(
-            dim
-        )
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, channels * patch**2)
-        )
+        self.position_embedding = nn.Parameter(0.5 * torch.randn(side**2, dim))
+        self.norm = nn.LayerNorm(dim)
+        layers = nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, channels * patch**2)
+        self.mlp = nn.Sequential(*layers)
 
     def forward(self, tokens: Tensor, vector: Tensor, mask: Tensor | None = None) -> Tensor:
+        def split(x):
+            return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+        positions = split(self.position_embedding.to(tokens.dtype))
+        queries = positions.expand(len(tokens), -1, -1, -1)
         visible = None if mask is None else mask[:, None, None, :]
-        words, places = (
-            x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
-            for x in (tokens, self.places.to(tokens.dtype))
-        )
-        found = (
-            attention(places.expand(len(tokens), -1, -1, -1), words, words, visible)
-            .transpose(1, 2)
-            .flatten(2)
-        )
-        patches = self.mlp(self.norm(self.places + found + vector[:, None]))
-        return F.pixel_shuffle(
-            patches.transpose(1, 2).unflatten(2, (self.side, self.side)), self.patch
-        )
+        found = attention(queries, split(tokens), split(tokens), visible)
+        x = self.position_embedding + found.transpose(1, 2).flatten(2) + vector[:, None]
+        patches = self.mlp(self.norm(x)).transpose(1, 2)
+        return F.pixel_shuffle(patches.unflatten(2, (self.side, self.side)), self.patch)
