@@ -141,6 +141,7 @@ def tokens(self: VisionTransformer, x: Tensor) -> Tensor:
 
     (B, 3, H, W) -> (B, 1 + patches, dim).
     """
+    x = x.to(self.patch_embedding.weight.dtype)  # half, perhaps
     patches = self.patch_embedding(x).flatten(2).transpose(1, 2)
     first = self.class_embedding.expand(len(x), 1, -1).to(patches.dtype)
     return self.norm_before(torch.cat([first, patches], 1) + self.position_embedding)
