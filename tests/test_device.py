@@ -150,7 +150,8 @@ def test_trains_and_goes_on(name, stage, optimizer, monkeypatch, tmp_path):
 
     model, stopped, resumed = (made(name) for _ in range(3))
     wanted = run(made(name), None, "cpu", cpu=True)
-    with pretended_device(monkeypatch):
+    with pretended_device(monkeypatch) as ledger:
+        counts = counted_steps(monkeypatch, ledger)
         there = property(lambda self: FAR, lambda self, found: None)
         monkeypatch.setattr(PartialState, "device", there, raising=False)
         whole = run(model, None, FAR)
