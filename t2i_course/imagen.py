@@ -190,25 +190,11 @@ class Imagen(TextToImage):
     renamed = {r"^(base|upsampler)\.": r"\1.network."}
 
     def __init__(
-        self,
-        tokenizer: str,
-        language: dict,
-        base: dict,
-        upsampler: dict | None,
-        base_size: int = 32,
-        image_size: int = 64,
-        p_null: float = 0.1,
-        time_shift: float = 3.0,
-        crop: int = 32,
-        most_noise: float = 0.5,
-        guidance: float = 3.0,
-        num_steps: int = 30,
-        sampler: str = "dpm++",
-        up_guidance: float = 1.0,
-        up_steps: int = 12,
-        aug_level: float = 0.1,
-        threshold: str = "dynamic",
-        percentile: float = 99.5,
+        self, tokenizer: str, language: dict, base: dict, upsampler: dict | None,
+        base_size: int = 32, image_size: int = 64, p_null: float = 0.1, time_shift: float = 3.0,
+        crop: int = 32, most_noise: float = 0.5, guidance: float = 3.0, num_steps: int = 30,
+        sampler: str = "dpm++", up_guidance: float = 1.0, up_steps: int = 12,
+        aug_level: float = 0.1, threshold: str = "dynamic", percentile: float = 99.5,
     ):
         super().__init__()
         self.base_size, self.image_size, self.crop = base_size, image_size, crop
@@ -354,7 +340,7 @@ def upsample(
     own = SamplingOptions(options.up_guidance, options.up_steps)
     yield from self.upsampler.sample(x_T, *both, own, wrap=options.within, clip=False)
 
-
+# %% ../nbs/readings/09_imagen.ipynb #3b0ad1f8
 @patch
 @torch.no_grad()
 def draw(

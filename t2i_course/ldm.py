@@ -453,7 +453,7 @@ class StableDiffusion(LatentDiffusion):
             made = getattr(Schedule, schedule.get("kind", "scaled_linear"))(**numbers)
         self.diffusion = Diffusion(SDUNet(**unet), made, prediction_type, 1.0, "simple")
 
-
+# %% ../nbs/readings/07_ldm.ipynb #7607c3f8
 @patch(as_prop=True)
 def stages(self: StableDiffusion) -> dict[str, Stage]:
     """None: it comes trained."""

@@ -105,20 +105,22 @@ class Decoder(LearnedVariance):
         self.register_buffer("mean", torch.zeros(embed))
         self.register_buffer("std", torch.ones(embed))
 
-    def condition(
-        self, z_i: Tensor, text: dict[str, Tensor], known: Tensor
-    ) -> dict[str, Tensor]:
-        """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
-        learned vector where known (B,) is False, and text as the priors get it.
-        """
-        z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.null_embedding)
-        given = z, text["states"], text["vector"]
-        # CLIP's answers are float32, this network may be half
-        z, states, vector = (x.to(self.null_embedding.dtype) for x in given)
-        words = self.transformer(self.token_projection(states), text["mask"][:, None])
-        tokens = torch.cat([self.extra_tokens(z).unflatten(-1, (self.tokens, -1)), words], 1)
-        mask = F.pad(text["mask"], (self.tokens, 0), value=True)
-        return {"vector": torch.cat([z, vector], -1), "tokens": tokens, "mask": mask}
+# %% ../nbs/readings/08_unclip.ipynb #c036p1
+@patch
+def condition(
+    self: Decoder, z_i: Tensor, text: dict[str, Tensor], known: Tensor
+) -> dict[str, Tensor]:
+    """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
+    learned vector where known (B,) is False, and text as the priors get it.
+    """
+    z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.null_embedding)
+    given = z, text["states"], text["vector"]
+    # CLIP's answers are float32, this network may be half
+    z, states, vector = (x.to(self.null_embedding.dtype) for x in given)
+    words = self.transformer(self.token_projection(states), text["mask"][:, None])
+    tokens = torch.cat([self.extra_tokens(z).unflatten(-1, (self.tokens, -1)), words], 1)
+    mask = F.pad(text["mask"], (self.tokens, 0), value=True)
+    return {"vector": torch.cat([z, vector], -1), "tokens": tokens, "mask": mask}
 
 # %% ../nbs/readings/08_unclip.ipynb #c041
 class Upsampler(Diffusion):
@@ -289,26 +291,12 @@ class UnCLIP(TextToImage):
     renamed = {r"^(decoder|upsamplers\.\d+)\.unet\.": r"\1.network."}
 
     def __init__(
-        self,
-        prior: dict,
-        decoder: dict,
-        upsamplers: list[dict] = (),
-        ar_prior: dict | None = None,
-        clip: str = "clip-small",
-        clip_digest: str | None = None,
-        base_size: int = 32,
-        prediction_type: str = "x0",
-        unit: bool = True,
-        p_null: float = 0.1,
-        p_image: float = 0.1,
-        p_text: float = 0.5,
-        time_shift: float = 3.0,
-        guidance: float = 2.5,
-        prior_guidance: float = 1.5,
-        num_steps: int = 25,
-        prior_steps: int = 20,
-        candidates: int = 2,
-        sampler: str = "dpm++",
+        self, prior: dict, decoder: dict, upsamplers: list[dict] = (),
+        ar_prior: dict | None = None, clip: str = "clip-small", clip_digest: str | None = None,
+        base_size: int = 32, prediction_type: str = "x0", unit: bool = True,
+        p_null: float = 0.1, p_image: float = 0.1, p_text: float = 0.5, time_shift: float = 3.0,
+        guidance: float = 2.5, prior_guidance: float = 1.5, num_steps: int = 25,
+        prior_steps: int = 20, candidates: int = 2, sampler: str = "dpm++",
         spacing: str = "trailing",
     ):
         super().__init__()
@@ -419,7 +407,7 @@ def create(
         start_from(model.decoder.network, GLIDE.from_pretrained(glide).base.network)
     return model
 
-
+# %% ../nbs/readings/08_unclip.ipynb #b4b10e5d
 @patch(cls_method=True)
 def from_published(
     cls: UnCLIP,
@@ -509,7 +497,7 @@ def decoder_loss(self: UnCLIP, batch: dict) -> dict[str, Tensor]:
     x_0 = shrink(batch["image"], self.base_size)
     return self.decoder.loss(x_0, self.decoder.condition(z_i, text, known))
 
-
+# %% ../nbs/readings/08_unclip.ipynb #22e35051
 @patch
 def upsampler_loss(self: UnCLIP, batch: dict, which: int = 0) -> dict[str, Tensor]:
     """Error of an upsampler on crops of pictures, which may be larger than it draws; ValueError
@@ -618,7 +606,7 @@ def decoding(
         for step in up.upsample(step.x.clamp(-1, 1), times, generators, own):
             yield of_cascade(step, before, total, self.image_size)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #fd0bda0d
 @patch
 @torch.no_grad()
 def draw(
@@ -657,7 +645,7 @@ def decode(
     chosen = self.options.given(**options)
     return Gallery(last(self.decoding(z_i, prompts, chosen, generators, x_T, x_T_up)), prompts)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #2e49b81d
 @patch
 @torch.no_grad()
 def invert(
@@ -713,7 +701,7 @@ def along(self: UnCLIP, z: Tensor, x_T: Tensor, **options) -> Gallery:
     same = same.expand(len(z), -1, -1, -1)
     return self.decode(z, x_T=x_T, x_T_up=same, sampler="ddim", **options)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #51cd1910
 @patch
 def interpolate(
     self: UnCLIP,
@@ -734,7 +722,7 @@ def interpolate(
     x_T = noise.view(n, *x_T.shape[1:])
     return self.along(path, x_T, guidance=guidance, num_steps=num_steps)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #a4e86ce0
 @patch
 def text_diff(
     self: UnCLIP,
