@@ -125,7 +125,7 @@ def hybrid_loss(
     prediction, v = output.chunk(2, dim=1)
     target = TARGETS[prediction_type](schedule, x_0, x_t, t, noise)
     simple = (prediction - target).square().flatten(1).mean(1)
-    simple = simple if weight is None else simple * weight.to(simple)[t]
+    simple = simple if weight is None else simple * at(weight, t, simple)
     x0_hat = to_x0(schedule, x_t, t, prediction.detach(), prediction_type)
     vlb = bound_term(schedule, x_0, x_t, t, x0_hat, v)
     loss = simple + schedule.T / 1000 * vlb.clamp(max=most)
@@ -515,7 +515,8 @@ def encode(self: GLIDE, captions: list[str]) -> dict[str, Tensor]:
     for row, words in enumerate(rows):
         ids[row, : len(words)] = torch.tensor(words, dtype=torch.long)
         mask[row, : len(words)] = True
-    return {"ids": ids.to(self.device), "mask": mask.to(self.device)}
+    ids, mask = torch.stack([ids, mask.long()]).to(self.device)  # both at once
+    return {"ids": ids, "mask": mask.bool()}
 
 
 @patch

@@ -17,10 +17,10 @@ from pathlib import Path
 __all__ = ['WEIGHTS', 'DTYPES', 'LARGEST', 'LARGEST_PICTURE', 'is_alive', 'start_of', 'temporary_for', 'sweep',
            'write_atomically', 'replace_file', 'link_to', 'like', 'stream_at', 'pour', 'numbered', 'free_name',
            'checksum', 'save_tensors', 'read_header', 'not_whole', 'load_tensors', 'signed', 'exchange', 'write_folder',
-           'keep_others', 'keep_modes', 'load_strictly', 'check_fit', 'check_finite', 'shipped', 'is_path',
-           'find_pretrained', 'read_json', 'digest_of', 'told_of', 'check_digest', 'read_config', 'check_value',
-           'on_meta', 'check_pretrained', 'sum_of', 'blamed', 'load_pretrained', 'with_new_names', 'save_pretrained',
-           'write_json']
+           'keep_others', 'keep_modes', 'load_strictly', 'check_fit', 'check_kinds', 'check_finite', 'shipped',
+           'is_path', 'find_pretrained', 'read_json', 'digest_of', 'told_of', 'check_digest', 'read_config',
+           'check_value', 'on_meta', 'check_pretrained', 'sum_of', 'blamed', 'load_pretrained', 'with_new_names',
+           'save_pretrained', 'write_json']
 
 # %% ../nbs/storage.ipynb #w001
 def is_alive(pid: str) -> bool:
@@ -363,11 +363,12 @@ def keep_modes(folder: Path, new: Path):
 def load_strictly(
     module, state: dict, origin: str = "the file"
 ):
-    """Copy a state dict into a module, refusing missing, extra or misshapen entries and NaN by
-    name (ValueError). Returns the module.
+    """Copy a state dict into a module, refusing missing, extra or misshapen entries, those of
+    another kind of number, and NaN by name (ValueError). Returns the module.
     """
     own = module.state_dict()
     check_fit(own, {k: v.shape for k, v in state.items()}, origin, type(module).__name__)
+    check_kinds(own, state, origin)
     check_finite(state, origin)
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
     return module
@@ -383,6 +384,17 @@ def check_fit(own: dict, found: dict[str, tuple], origin: str, kind: str):
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ValueError(f"{origin} does not fit {kind}: {'; '.join(problems[:4])}{more}")
+
+
+def check_kinds(own: dict, found: dict, origin: str):
+    """ValueError where whole or complex numbers stand for fractions, or the other way round."""
+    for name, v in found.items():
+        wanted = own[name]
+        if (v.is_floating_point(), v.is_complex()) != (
+            wanted.is_floating_point(),
+            wanted.is_complex(),
+        ):
+            raise ValueError(f"{origin}: {name} is {v.dtype}, which is no {wanted.dtype}")
 
 
 def check_finite(state: dict, origin: str, advice: str = "take an earlier one"):

@@ -158,6 +158,8 @@ class Upsampler(Diffusion):
         self.last = networks[1] if last else None
         self.size, self.degrade, self.crop = size, degrade, round(crop * size)
         self.options = SamplingOptions(1.0, num_steps, sampler)
+        blur = gaussian_kernel(3, 0.36 * torch.eye(2))
+        self.register_buffer("blur", blur, persistent=False)
 
     def enlarge(self, low: Tensor) -> Tensor:
         """(B, 3, h, w) -> (B, 3, size, size), bicubic."""
@@ -174,8 +176,7 @@ def worse(self: Upsampler, high: Tensor, low: Tensor) -> Tensor:
         factor = high.shape[-1] // low.shape[-1]
         damaged = [bsr_degrade(x, factor) for x in high.float().cpu()]
         return torch.stack(damaged).to(low)
-    kernel = gaussian_kernel(3, 0.36 * torch.eye(2))
-    blurred = filtered(low.flatten(0, 1), kernel).unflatten(0, low.shape[:2])
+    blurred = filtered(low.flatten(0, 1), self.blur).unflatten(0, low.shape[:2])
     return torch.where(torch.rand(len(low), 1, 1, 1, device=low.device) < 0.5, blurred, low)
 
 

@@ -1,4 +1,4 @@
-"""Exercises: each holds, and stands once in its notebook: box, stub, check, and what it pays."""
+"""Exercises: each holds, and stands once in its notebook: box, stub, check, what it pays."""
 
 import ast
 import builtins

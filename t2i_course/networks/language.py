@@ -282,10 +282,9 @@ def unexplained(self: Distillation, text: Tensor, tokens: Tensor, mask: Tensor) 
     taught = self.lessons["states"]
     column = torch.arange(mask.shape[1], device=mask.device)
     row = self.lessons["first"][text][:, None] + column
-    words = mask.nonzero(as_tuple=True)
-    wanted = taught[row.clamp(max=len(taught) - 1)].float()[words]
-    error = (self.imitate(tokens)[words].float() - wanted).square()
-    return error.sum(-1).mean() / self.spread
+    wanted = taught[row.clamp(max=len(taught) - 1)].float()
+    error = (self.imitate(tokens).float() - wanted).square().sum(-1)
+    return (error * mask).sum() / mask.sum() / self.spread
 
 
 @patch
