@@ -79,10 +79,11 @@ def pictures(model, captions, **heard):
 def verdicts(x, captions):
     """{category: one character a caption}."""
     claims = [verify(picture, caption) for picture, caption in zip(x, captions)]
-    kinds = {c: [claim.get(c) for claim in claims] for c in CATEGORIES}
-    kinds["all true"] = [all(claim.values()) for claim in claims]
-    signs = {True: "1", False: "0", None: "-"}
-    return {name: "".join(signs[v] for v in values) for name, values in kinds.items()}
+    signs, found = {True: "1", False: "0", None: "-"}, {}
+    for name in CATEGORIES:
+        found[name] = "".join(signs[claim.get(name)] for claim in claims)
+    found["all true"] = "".join(signs[all(claim.values())] for claim in claims)
+    return found
 
 
 def main():
@@ -114,8 +115,9 @@ def main():
     }
     write_json(OUT, found)
     for name, row in rows.items():
-        said = {c: [int(v) for v in row[c] if v != "-"] for c in row}
-        print(name, {c: round(sum(v) / len(v), 3) for c, v in said.items()})
+        for category, signs in row.items():
+            share = signs.count("1") / (len(signs) - signs.count("-"))
+            print(f"{name:12s} {category:12s} {share:.3f}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ Docs: https://t2i-course.github.io/t2i_course/readings/glide.html.md"""
 # %% auto #0
 __all__ = ['PaddedTextEncoder', 'GLIDEOptions', 'GLIDE', 'learned_variance', 'bound_term', 'hybrid_loss', 'ancestral_learned',
            'prediction_of', 'guided_prediction', 'LearnedVariance', 'wishing', 'NoisyVisionTransformer', 'NoisyCLIP',
-           'pushed_by', 'uneven_times', 'of_cascade', 'holding', 'hint_of', 'shrink_known', 'lay_beside', 'late_times']
+           'pushed_by', 'uneven_times', 'of_cascade', 'holding', 'hint_of', 'shrink_known', 'lay_beside', 'late_times',
+           'parameters']
 
 # %% ../nbs/readings/06_glide.ipynb #c003
 import math
@@ -86,7 +87,8 @@ class GLIDE(TextToImage):
     ADMUNet, clip of NoisyCLIP, guess of FirstGuess (None, as in the paper: none);
     up_text_encoder: of the upsampler's own text encoder (None: the base's is shared);
     base_size, image_size: pixels; crop: side that the upsampler is trained on;
-    prediction_type, time_shift, weighting: as Diffusion's; p_null: share of captions emptied; guidance, num_steps, sampler: `options`.
+    prediction_type, time_shift, weighting: as Diffusion's; p_null: share of captions
+    emptied; guidance, num_steps, sampler: `options`.
     """
 
     def __init__(
@@ -816,6 +818,17 @@ def guess_loss(self: GLIDE, batch: dict) -> dict[str, Tensor]:
     x_0 = shrink(batch["image"], self.base_size)
     return {"loss": F.mse_loss(told["channels"].float(), x_0)}
 
+# %% ../nbs/readings/06_glide.ipynb #c146
+def parameters(text: dict, net: dict) -> tuple[int, int]:
+    """How many weights a text encoder and a U-Net that listens to it have, without making them;
+    text: arguments of PaddedTextEncoder, net: of ADMUNet.
+    """
+    with torch.device("meta"):
+        unet = ADMUNet(vector_dim=text["dim"], token_dim=text["dim"], **net)
+        encoder = PaddedTextEncoder(**text)
+    text_weights = sum(p.numel() for p in encoder.parameters())
+    return text_weights, sum(p.numel() for p in unet.parameters())
+
 # %% ../nbs/readings/06_glide.ipynb #92bde186
 @patch(cls_method=True)
 def from_published(
@@ -833,8 +846,8 @@ def from_published(
     fetched or does not fit.
     """
     config = glide_config(glide_tokenizer(folder), inpaint)
-    with torch.device("meta"):
-        weights = sum(p.numel() for p in cls(**config).parameters())
+    weights = sum(parameters(config["text_encoder"], config["base"]))
+    weights += sum(parameters(config["up_text_encoder"], config["upsampler"]))
     needs = f"{weights / 1e6:.0f} M weights, {weights * dtype.itemsize / 1e9:.1f} GB"
     print(f"GLIDE (filtered): {needs} as {dtype} on {device}")
     model = cls(**config).to(dtype)
