@@ -315,8 +315,6 @@ Exercise(
             "alpha_bar / (1 - alpha_bar) ** 0.5",
         ),
         "the mean of the batch": ("judge(x).sum()", "judge(x).mean()"),
-        "no scale": ("scale * ", ""),
-        "x0_hat is lost": ("x0_hat + scale", "scale"),
         "judged apart from x": ("judge(x).sum()", "judge(x_t).sum()"),
     },
     difficulty=2,
@@ -434,10 +432,6 @@ Exercise(
         "the ends swapped": (
             "cleaner + u * (noisier - cleaner)",
             "noisier + u * (cleaner - noisier)",
-        ),
-        "roots": (
-            "cleaner + u * (noisier - cleaner)",
-            "cleaner**0.5 + u * (noisier**0.5 - cleaner**0.5)",
         ),
         "even in the logarithm": (
             "cleaner + u * (noisier - cleaner)",
