@@ -218,8 +218,9 @@ class DiffusionPrior(nn.Module):
         self.register_buffer("std", torch.ones(embed))
 
     def forward(self, z: Tensor, t: Tensor, text: dict[str, Tensor]) -> Tensor:
-        given = z, time_embedding(t, len(self.query)), text["states"], text["vector"]
-        z, waves, states, vector = (x.to(self.query.dtype) for x in given)
+        waves = time_embedding(t, len(self.query)).to(self.query)
+        # CLIP's answers are float32, this network may be half
+        z, states, vector = (x.to(self.query) for x in (z, text["states"], text["vector"]))
         query = self.query.expand(len(z), -1)
         parts = self.text_projection(vector), self.time(waves), self.image_projection(z), query
         four = torch.stack(parts, 1)
