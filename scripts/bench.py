@@ -35,15 +35,13 @@ def table() -> str:
         (what, figure, target, {True: "met", False: "NOT met", None: ""}[met])
         for what, figure, target, met in ROWS
     ]
-    widths = [max(len(line[i]) for line in lines) for i in range(4)]
-    return "\n".join(
-        "| "
-        + " | ".join(
-            ("-" * w if cell == "---" else cell.ljust(w)) for cell, w in zip(line, widths)
-        )
-        + " |"
-        for line in lines
-    )
+    widths = [max(map(len, column)) for column in zip(*lines)]
+
+    def row(line):
+        cells = [cell.ljust(w, "-" if cell == "---" else " ") for cell, w in zip(line, widths)]
+        return f"| {' | '.join(cells)} |"
+
+    return "\n".join(map(row, lines))
 
 
 def in_turns(runs: dict, rounds: int, clock=time.process_time) -> dict:
@@ -225,21 +223,16 @@ def bench_transformer(rounds):
     class Ours(nn.Module):
         def __init__(self):
             super().__init__()
-            self.words, self.places = nn.Embedding(1024, 256), nn.Parameter(
-                0.02 * torch.randn(256, 256)
-            )
-            self.stack, self.head = Transformer(
-                256, depth=6, heads=8, causal=True, activation="gelu_tanh"
-            ), nn.Linear(256, 1024, bias=False)
-            self.head.weight = self.words.weight
+            self.token_embedding = nn.Embedding(1024, 256)
+            self.position_embedding = nn.Parameter(0.02 * torch.randn(256, 256))
+            self.stack = Transformer(256, 6, 8, causal=True, activation="gelu_tanh")
+            self.head = nn.Linear(256, 1024, bias=False)
+            self.head.weight = self.token_embedding.weight
 
         def forward(self, ids, cache=None):
             seen = len(cache) if cache is not None else 0
-            return self.head(
-                self.stack(
-                    self.words(ids) + self.places[seen : seen + ids.shape[1]], cache=cache
-                )
-            )
+            positions = self.position_embedding[seen : seen + ids.shape[1]]
+            return self.head(self.stack(self.token_embedding(ids) + positions, cache=cache))
 
     ours = Ours()
     theirs = GPT2LMHeadModel(
@@ -314,15 +307,15 @@ def bench_clip(rounds):
     )
     short = ids[:, : int(ids.argmax(-1).max()) + 1]
     pairs = {
-        "pictures": (len(x), lambda: ours.image(x), lambda: theirs.encode_image(x)),
+        "pictures": (len(x), lambda: ours.image_encoder(x), lambda: theirs.encode_image(x)),
         "captions, all 77 places": (
             len(ids),
-            lambda: ours.text(ids),
+            lambda: ours.text_encoder(ids),
             lambda: theirs.encode_text(ids),
         ),
         f"captions, cut to {short.shape[1]} places by ours": (
             len(ids),
-            lambda: ours.text(short),
+            lambda: ours.text_encoder(short),
             lambda: theirs.encode_text(ids),
         ),
     }
@@ -354,7 +347,8 @@ def tiny_stable_diffusion(folder):
         reference("diffusers"),
     )
     for library in (transformers, diffusers):
-        library.utils.logging.disable_progress_bar(), library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
     torch.manual_seed(0)
     lines = (
         gzip.open(Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz")

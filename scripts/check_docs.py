@@ -96,6 +96,11 @@ MATH = (
     " .katex').length, document.querySelectorAll('.katex-error').length]"
 )
 
+# the longest line of each block of code or output that is wider than its box
+CUT_OFF = """() => [...document.querySelectorAll('main pre')]
+    .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 2)
+    .map(e => e.innerText.split('\\n').reduce((a, b) => b.length > a.length ? b : a, ''))"""
+
 
 def changes(page, widget, before: str, seconds=4.0) -> str:
     """The widget's picture as soon as it differs from `before`, or `before` again after
@@ -201,6 +206,7 @@ def check_page(
         " i.src.slice(0, 80))"
     )
     bad += [f"broken picture: {src}" for src in broken]
+    bad += [f"cut off at the edge: {line[:120]}" for line in page.evaluate(CUT_OFF)]
     count, wrong = check_sliders(page)
     bad += wrong + check_links(page, root, base)
     if shots:

@@ -68,7 +68,7 @@ def diffusion_loss(
     target = TARGETS[prediction_type](schedule, x_0, x_t, t, noise)
     prediction = denoiser(x_t, t, conditioning).float()
     error = (prediction - target).square().flatten(1).mean(1)
-    return error if weight is None else error * weight.to(error)[t]
+    return error if weight is None else error * at(weight, t, error)
 
 # %% ../nbs/readings/02_ddpm.ipynb #reverse-variance
 def reverse_variance(schedule: Schedule, variance: str = "small") -> Tensor:

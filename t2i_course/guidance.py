@@ -6,10 +6,11 @@ Docs: https://t2i-course.github.io/t2i_course/readings/guidance.html.md"""
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'classifier_guidance', 'spread_null', 'classifier_free', 'drop_condition', 'draw_times', 'Diffusion',
-           'SamplingOptions', 'walk', 'predicting_x0', 'PixelDiffusion']
+           'min_snr_weight', 'SamplingOptions', 'walk', 'predicting_x0', 'PixelDiffusion']
 
 # %% ../nbs/readings/03_guidance.ipynb #c003
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Callable, Iterator
 
 import torch
@@ -162,17 +163,22 @@ class Diffusion(nn.Module):
         return self.network(x_t.to(weights.dtype), t, **arguments)
 
 # %% ../nbs/readings/03_guidance.ipynb #43455e3d
+@lru_cache
+def min_snr_weight(schedule: Schedule, prediction_type: str) -> Tensor:
+    """(T,) min(SNR + 1, 5), a weight of the error in x_0, as one of the error in what is
+    predicted (Hang 2023, sec. 3.4). Kept, so that a device gets it once (`diffusion.at`).
+    """
+    snr = schedule.snr
+    error_in_x0 = {"x0": 1, "v": snr + 1, "eps": snr}[prediction_type]
+    return (snr + 1).clamp(max=5) / error_in_x0
+
+
 @patch
 def loss_weight(self: Diffusion) -> Tensor | None:
-    """(T,) weight of the squared error at each time, None for an even one ("simple").
-
-    "min_snr": min(SNR + 1, 5) on the error in x_0, whatever is predicted (Hang 2023, sec. 3.4).
-    """
+    """(T,) weight of the squared error at each time, None for an even one ("simple")."""
     if self.weighting == "simple":
         return None
-    snr = self.schedule.snr
-    error_in_x0 = {"x0": 1, "v": snr + 1, "eps": snr}[self.prediction_type]
-    return (snr + 1).clamp(max=5) / error_in_x0
+    return min_snr_weight(self.schedule, self.prediction_type)
 
 
 @patch
@@ -322,7 +328,7 @@ class PixelDiffusion(TextToImage):
         self.image_size, self.p_null = image_size, p_null
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.text_encoder = TextEncoder(vocab_size=len(self.tokenizer), **text_encoder)
-        dim = self.text_encoder.words.embedding_dim
+        dim = self.text_encoder.token_embedding.embedding_dim
         network = UNet(vector_dim=dim, token_dim=dim, **unet)
         self.diffusion = Diffusion(network, Schedule.cosine(), "x0", time_shift)
         self.options = SamplingOptions(guidance, num_steps, sampler)

@@ -30,9 +30,8 @@ from .networks.adm import start_from
 from .networks.efficient_unet import EfficientUNet
 from .networks.imagen_unet import ImagenUNet
 from .networks.language import Borrowed, Distillation, Reader, read_all
-from .networks.text import Tokenizer
-from .published.deepfloyd import if_config, load_if
-from .published.files import file_of, read_published
+from .networks.text import Tokenizer, tidy
+from .published.deepfloyd import if_settings, read_if
 from .published.minilm import minilm
 from .published.t5 import t5, transformers_t5
 from .system import Gallery, Options, Stage, Step, TextToImage, last, noise_like
@@ -191,25 +190,11 @@ class Imagen(TextToImage):
     renamed = {r"^(base|upsampler)\.": r"\1.network."}
 
     def __init__(
-        self,
-        tokenizer: str,
-        language: dict,
-        base: dict,
-        upsampler: dict | None,
-        base_size: int = 32,
-        image_size: int = 64,
-        p_null: float = 0.1,
-        time_shift: float = 3.0,
-        crop: int = 32,
-        most_noise: float = 0.5,
-        guidance: float = 3.0,
-        num_steps: int = 30,
-        sampler: str = "dpm++",
-        up_guidance: float = 1.0,
-        up_steps: int = 12,
-        aug_level: float = 0.1,
-        threshold: str = "dynamic",
-        percentile: float = 99.5,
+        self, tokenizer: str, language: dict, base: dict, upsampler: dict | None,
+        base_size: int = 32, image_size: int = 64, p_null: float = 0.1, time_shift: float = 3.0,
+        crop: int = 32, most_noise: float = 0.5, guidance: float = 3.0, num_steps: int = 30,
+        sampler: str = "dpm++", up_guidance: float = 1.0, up_steps: int = 12,
+        aug_level: float = 0.1, threshold: str = "dynamic", percentile: float = 99.5,
     ):
         super().__init__()
         self.base_size, self.image_size, self.crop = base_size, image_size, crop
@@ -251,7 +236,9 @@ def read(self: Imagen, captions: list[str]) -> dict[str, Tensor]:
     """What both stages are told of captions: {"tokens": (B, L, dim), "mask": (B, L) bool}."""
     if isinstance(captions, str):
         raise ValueError("read takes a list of captions; put the caption in a list: [caption]")
-    return {k: v.to(self.device) for k, v in self.language.read(captions).items()}
+    told = {k: v.to(self.device) for k, v in self.language.read(captions).items()}
+    # a borrowed language model answers in float32, these networks may be half
+    return told | {"tokens": told["tokens"].to(next(self.base.parameters()).dtype)}
 
 
 @patch
@@ -353,7 +340,7 @@ def upsample(
     own = SamplingOptions(options.up_guidance, options.up_steps)
     yield from self.upsampler.sample(x_T, *both, own, wrap=options.within, clip=False)
 
-
+# %% ../nbs/readings/09_imagen.ipynb #3b0ad1f8
 @patch
 @torch.no_grad()
 def draw(
@@ -408,9 +395,10 @@ def enlarge(self: Imagen, images: Tensor, prompts: str | list[str], **options) -
 
 # %% ../nbs/readings/09_imagen.ipynb #518ee971
 def offsets_of(prompt: str, words: str) -> tuple[int, int]:
-    """Where `words` stand in the prompt, from the first letter to behind the last; ValueError
-    where they do not.
+    """Where `words` stand in the prompt, from the first letter to behind the last, white space
+    as `tidy` leaves it; ValueError where they do not.
     """
+    prompt, words = tidy([prompt, words])
     start = prompt.find(words)
     if not words or start < 0:
         advice = "paint with words that are"
@@ -428,7 +416,7 @@ def paint_maps(self: Imagen, prompt: str, regions: dict[str, Tensor], length: in
         raise ValueError(f"{known}; use a model with the shipped reader")
     if not regions:
         raise ValueError("no region given; say where some words belong, as {words: mask}")
-    offsets = self.language.tokenizer.bpe.encode(prompt).offsets
+    offsets = self.language.tokenizer.offsets(prompt)
     size = next(iter(regions.values())).shape
     maps = torch.zeros(1, length, *size)
     for words, region in regions.items():
@@ -570,19 +558,15 @@ def load(
     dtype: str = "float32",
     t5_dtype: str = "bfloat16",
 ) -> DeepFloydIF:
-    """Build and fill it from config.yml and pytorch_model.bin, and from T5's files; strict
+    """Build and fill it from config.yml and the weights beside it, and from T5's files; strict
     in both directions. For the arguments see `Imagen.from_published`.
     """
-    import yaml
-
-    text = file_of(repo, "config.yml", revision).read_text(encoding="utf-8")
-    params = yaml.safe_load(text)["params"]
+    settings = if_settings(repo, revision)
+    network = read_if(repo, settings["network"], revision, dtype)
     language = t5(reader, revision, 77, t5_dtype)
-    with torch.device("meta"):  # no numbers drawn for weights about to be replaced
-        self = cls(language, if_config(params), int(params["image_size"]))
-    self.base.to(getattr(torch, dtype)).to_empty(device="cpu")
-    weights = read_published(file_of(repo, "pytorch_model.bin", revision))
-    load_if(self.base.network, weights, str(repo))
+    with torch.device("meta"):  # no numbers drawn for a network about to be replaced
+        self = cls(language, **settings)
+    self.base.network = network
     return self.eval()
 
 

@@ -110,7 +110,7 @@ class LatentDiffusion(TextToImage):
         self.register_buffer("scale", torch.ones(()))
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.text_encoder = TextEncoder(vocab_size=len(self.tokenizer), **text_encoder)
-        dim = self.text_encoder.words.embedding_dim
+        dim = self.text_encoder.token_embedding.embedding_dim
         shape = {"side": side // 2, "channels": c, "dim": dim, "patch": 2}
         self.guess = FirstGuess(**(shape | guess))
         network = UNet(2 * c, c, patch=1, vector_dim=dim, token_dim=dim, **unet)
@@ -447,13 +447,13 @@ class StableDiffusion(LatentDiffusion):
         text_encoder = self.SIZES | text_encoder
         self.text_encoder = TextTransformer(**text_encoder, embed=text_encoder["dim"])
         # the U-Net reads every token's state, not CLIP's one vector
-        self.text_encoder.project = nn.Identity()
+        self.text_encoder.projection = nn.Identity()
         with torch.device("cpu"):  # also where the networks are only counted, on meta
             numbers = {k: v for k, v in schedule.items() if k != "kind"}
             made = getattr(Schedule, schedule.get("kind", "scaled_linear"))(**numbers)
         self.diffusion = Diffusion(SDUNet(**unet), made, prediction_type, 1.0, "simple")
 
-
+# %% ../nbs/readings/07_ldm.ipynb #7607c3f8
 @patch(as_prop=True)
 def stages(self: StableDiffusion) -> dict[str, Stage]:
     """None: it comes trained."""
@@ -468,8 +468,8 @@ def encode(self: StableDiffusion, captions: list[str]) -> Tensor:
     if self.tokenizer is None:
         advice = "load it with LatentDiffusion.from_published"
         raise ValueError(f"this Stable Diffusion was made without a tokenizer; {advice}")
-    end, length = self.text_encoder.words.num_embeddings - 1, self.text_encoder.length
-    rows = self.tokenizer.words(captions, length - 2)
+    end, length = self.text_encoder.token_embedding.num_embeddings - 1, self.text_encoder.length
+    rows = self.tokenizer.token_ids(captions, length - 2)
     ids = torch.full((len(rows), length), end if self.pad is None else self.pad)
     ids[:, 0] = end - 1
     for row, words in zip(ids, rows):

@@ -17,9 +17,10 @@ from pathlib import Path
 __all__ = ['WEIGHTS', 'DTYPES', 'LARGEST', 'LARGEST_PICTURE', 'is_alive', 'start_of', 'temporary_for', 'sweep',
            'write_atomically', 'replace_file', 'link_to', 'like', 'stream_at', 'pour', 'numbered', 'free_name',
            'checksum', 'save_tensors', 'read_header', 'not_whole', 'load_tensors', 'signed', 'exchange', 'write_folder',
-           'keep_others', 'keep_modes', 'load_strictly', 'check_fit', 'check_finite', 'shipped', 'is_path',
-           'find_pretrained', 'read_json', 'digest_of', 'check_digest', 'read_config', 'check_value', 'on_meta',
-           'check_pretrained', 'sum_of', 'blamed', 'load_pretrained', 'with_new_names', 'save_pretrained', 'write_json']
+           'keep_others', 'keep_modes', 'load_strictly', 'check_fit', 'check_kinds', 'check_finite', 'shipped',
+           'is_path', 'find_pretrained', 'read_json', 'digest_of', 'told_of', 'check_digest', 'read_config',
+           'check_value', 'on_meta', 'check_pretrained', 'sum_of', 'blamed', 'load_pretrained', 'with_new_names',
+           'save_pretrained', 'write_json']
 
 # %% ../nbs/storage.ipynb #w001
 def is_alive(pid: str) -> bool:
@@ -362,11 +363,12 @@ def keep_modes(folder: Path, new: Path):
 def load_strictly(
     module, state: dict, origin: str = "the file"
 ):
-    """Copy a state dict into a module, refusing missing, extra or misshapen entries and NaN by
-    name (ValueError). Returns the module.
+    """Copy a state dict into a module, refusing missing, extra or misshapen entries, those of
+    another kind of number, and NaN by name (ValueError). Returns the module.
     """
     own = module.state_dict()
     check_fit(own, {k: v.shape for k, v in state.items()}, origin, type(module).__name__)
+    check_kinds(own, state, origin)
     check_finite(state, origin)
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
     return module
@@ -382,6 +384,17 @@ def check_fit(own: dict, found: dict[str, tuple], origin: str, kind: str):
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ValueError(f"{origin} does not fit {kind}: {'; '.join(problems[:4])}{more}")
+
+
+def check_kinds(own: dict, found: dict, origin: str):
+    """ValueError where whole or complex numbers stand for fractions, or the other way round."""
+    for name, v in found.items():
+        wanted = own[name]
+        if (v.is_floating_point(), v.is_complex()) != (
+            wanted.is_floating_point(),
+            wanted.is_complex(),
+        ):
+            raise ValueError(f"{origin}: {name} is {v.dtype}, which is no {wanted.dtype}")
 
 
 def check_finite(state: dict, origin: str, advice: str = "take an earlier one"):
@@ -450,16 +463,24 @@ def digest_of(folder: str | Path) -> str:
         raise ValueError(f"no weights at {path} ({e.strerror}); check the name") from None
 
 
+def told_of(folder: Path) -> dict:
+    """What was written down when a model's weights were saved, among it "config", the
+    `sum_of` its config: in the weights' own file, or, of older ones, on their card.
+    """
+    checksum, words = signed(read_header(folder / "model.safetensors")[1])
+    card = folder / "card.json"
+    if checksum or not card.is_file():
+        return json.loads(words)
+    about = read_json(card)
+    return about if isinstance(about, dict) else {"sha256": ""}
+
+
 def check_digest(folder: Path):
     """ValueError where weights without a checksum of their own are not those that their card
     was written for.
     """
-    card, path = folder / "card.json", folder / "model.safetensors"
-    if signed(read_header(path)[1])[0] or not card.is_file():
-        return
-    about = read_json(card)
-    promised = about.get("sha256") if isinstance(about, dict) else ""
-    if promised not in (None, digest_of(folder)):
+    path, promised = folder / "model.safetensors", told_of(folder).get("sha256")
+    if promised is not None and promised != digest_of(folder):
         raise ValueError(
             f"{path} is damaged: its sha256 is {digest_of(folder)[:12]} and card.json says"
             f" {str(promised)[:12]}; restore it, or delete sha256 from the card if you changed"
@@ -551,7 +572,7 @@ def check_pretrained(cls: type, folder: Path) -> dict:
     """
     config, path = read_config(cls, folder), folder / "config.json"
     weights = folder / "model.safetensors"
-    entries, metadata = read_header(weights)
+    entries, _ = read_header(weights)
     check_digest(folder)
     try:
         with on_meta(most=2 * len(entries) + 1000):
@@ -565,8 +586,8 @@ def check_pretrained(cls: type, folder: Path) -> dict:
         raise ValueError(f"{path}: {where} makes no {cls.__name__} ({reason})") from None
     shapes = with_new_names(system, {name: entry[1] for name, entry in entries.items()})
     check_fit(system.state_dict(), shapes, f"{weights}, beside {path.name},", cls.__name__)
-    found, about = sum_of(read_json(path)), json.loads(signed(metadata)[1])
-    if about.get("config", found) != found:
+    found = sum_of(read_json(path))
+    if told_of(folder).get("config", found) != found:
         raise ValueError(
             f"{path} was changed since it was saved beside {weights.name}; put it back, or save"
             " the system anew"
@@ -613,14 +634,18 @@ def load_pretrained(cls: type, name_or_folder: str | Path):
 
 
 def with_new_names(system, state: dict) -> dict:
-    """A state dict whose entries that `system` does not know go through its table `renamed`
-    ({pattern: replacement}, in order): weights saved under former names still fit.
+    """A state dict whose entries that `system` does not know go through the tables `renamed` of
+    it and of its parts ({pattern: replacement}, in order; a part's is about the names inside
+    it): weights saved under former names still fit.
     """
-    own, table = system.state_dict(), getattr(system, "renamed", {})
+    own = system.state_dict()
+    parts = {f"{at}." if at else "": part for at, part in system.named_modules()}
+    tables = {at: part.renamed for at, part in parts.items() if hasattr(part, "renamed")}
 
     def new_name(name):
-        for old, new in table.items() if name not in own else ():
-            name = re.sub(old, new, name)
+        for at, table in tables.items() if name not in own else ():
+            for old, new in table.items() if name.startswith(at) else ():
+                name = at + re.sub(old, new, name.removeprefix(at))
         return name
 
     return {new_name(name): tensor for name, tensor in state.items()}

@@ -6,14 +6,15 @@ Docs: https://t2i-course.github.io/t2i_course/system.html.md"""
 
 # %% auto #0
 __all__ = ['CAPTION', 'LONGEST', 'Step', 'Gallery', 'write_below', 'check_prompts', 'check_pictures', 'check_picture',
-           'check_mask', 'Stage', 'picture_generators', 'noise_like', 'Options', 'Saved', 'TextToImage', 'last']
+           'check_mask', 'Stage', 'picture_generators', 'noise_like', 'check_type', 'Options', 'Saved', 'TextToImage',
+           'last']
 
 # %% ../nbs/system.ipynb #c002
 import base64, inspect, io, itertools, math, operator
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Iterator, Self
+from typing import Iterator, Self, get_args
 import torch
 from torch import nn, Tensor
 from PIL import Image, ImageDraw, ImageFont
@@ -296,6 +297,24 @@ def noise_like(
     return torch.stack([draw(x.shape[1:], one) for one in generator]).to(x.device)
 
 # %% ../nbs/system.ipynb #431788dc
+def check_type(name: str, kind, value):
+    """ValueError where an option is not of the type that its class says: int, float, str, bool,
+    or one of them or None. A number may be numpy's or a tensor.
+    """
+    kinds = get_args(kind) or (kind,)
+    number = hasattr(value, "__float__") and not isinstance(value, bool)
+    fits = {
+        int: number and value == value // 1,
+        float: number,
+        str: isinstance(value, str),
+        bool: isinstance(value, bool),
+        type(None): value is None,
+    }
+    if not any(fits[k] for k in kinds):
+        words = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+        raise ValueError(f"{name} must be {words[kinds[0]]}, got {value!r}")
+
+
 @dataclass(frozen=True)
 class Options:
     """How a system draws; a system with more to choose adds fields and checks.
@@ -311,7 +330,10 @@ class Options:
         for name, value in changes.items():
             if value is not None and name not in names:
                 raise ValueError(f"no option {name!r}; this system has: {', '.join(names)}")
-        return replace(self, **{k: v for k, v in changes.items() if v is not None}).checked()
+        made = replace(self, **{k: v for k, v in changes.items() if v is not None})
+        for field in fields(made):
+            check_type(field.name, field.type, getattr(made, field.name))
+        return made.checked()
 
     def checked(self) -> Self:
         """These options; ValueError says what is wrong with them."""

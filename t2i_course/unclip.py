@@ -61,7 +61,8 @@ def draw_embeddings(
     def within(z, t, text):
         return guided(z, t, text).clamp(-5, 5)
 
-    z_T = noise_like(prior.mean.new_empty(len(text["mask"]), len(prior.mean)), generator)
+    shape = len(text["mask"]), len(prior.mean)
+    z_T = noise_like(torch.empty(shape, device=prior.mean.device), generator)
     options = dict(prediction_type="x0", times=times, generator=generator, clip=False)
     *_, step = ancestral(within, schedule, z_T, text, **options)
     return step.x * prior.std + prior.mean
@@ -74,6 +75,13 @@ class Decoder(LearnedVariance):
     unet: arguments of ADMUNet; depth: layers of a text transformer on top of CLIP's states
     (Karlo has none); options: of `Diffusion`. What it is told comes from `condition`.
     """
+
+    renamed = {
+        r"^words\.": "token_projection.",
+        r"^extra\.": "extra_tokens.",
+        r"^tower\.": "transformer.",
+        "^nothing$": "null_embedding",
+    }
 
     def __init__(
         self,
@@ -90,23 +98,29 @@ class Decoder(LearnedVariance):
         with torch.device("cpu"):  # also where it is only counted, on the meta device
             cosine = Schedule.cosine()
         super().__init__(network, cosine, **options)
-        self.tokens, self.nothing = tokens, nn.Parameter(torch.zeros(embed))
-        self.extra, self.words = nn.Linear(embed, tokens * width), nn.Linear(text_dim, width)
-        self.tower = Transformer(width, depth, heads)
+        self.tokens, self.null_embedding = tokens, nn.Parameter(torch.zeros(embed))
+        self.extra_tokens = nn.Linear(embed, tokens * width)
+        self.token_projection = nn.Linear(text_dim, width)
+        self.transformer = Transformer(width, depth, heads)
         self.register_buffer("mean", torch.zeros(embed))
         self.register_buffer("std", torch.ones(embed))
 
-    def condition(
-        self, z_i: Tensor, text: dict[str, Tensor], known: Tensor
-    ) -> dict[str, Tensor]:
-        """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
-        learned vector where known (B,) is False, and text as the priors get it.
-        """
-        z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.nothing)
-        words = self.tower(self.words(text["states"]), text["mask"][:, None])
-        tokens = torch.cat([self.extra(z).unflatten(-1, (self.tokens, -1)), words], 1)
-        mask = F.pad(text["mask"], (self.tokens, 0), value=True)
-        return {"vector": torch.cat([z, text["vector"]], -1), "tokens": tokens, "mask": mask}
+# %% ../nbs/readings/08_unclip.ipynb #c036p1
+@patch
+def condition(
+    self: Decoder, z_i: Tensor, text: dict[str, Tensor], known: Tensor
+) -> dict[str, Tensor]:
+    """What the network is told, {"vector", "tokens", "mask"}: z_i (B, embed), replaced by a
+    learned vector where known (B,) is False, and text as the priors get it.
+    """
+    z = torch.where(known[:, None], (z_i - self.mean) / self.std, self.null_embedding)
+    given = z, text["states"], text["vector"]
+    # CLIP's answers are float32, this network may be half
+    z, states, vector = (x.to(self.null_embedding.dtype) for x in given)
+    words = self.transformer(self.token_projection(states), text["mask"][:, None])
+    tokens = torch.cat([self.extra_tokens(z).unflatten(-1, (self.tokens, -1)), words], 1)
+    mask = F.pad(text["mask"], (self.tokens, 0), value=True)
+    return {"vector": torch.cat([z, vector], -1), "tokens": tokens, "mask": mask}
 
 # %% ../nbs/readings/08_unclip.ipynb #c041
 class Upsampler(Diffusion):
@@ -144,6 +158,8 @@ class Upsampler(Diffusion):
         self.last = networks[1] if last else None
         self.size, self.degrade, self.crop = size, degrade, round(crop * size)
         self.options = SamplingOptions(1.0, num_steps, sampler)
+        blur = gaussian_kernel(3, 0.36 * torch.eye(2))
+        self.register_buffer("blur", blur, persistent=False)
 
     def enlarge(self, low: Tensor) -> Tensor:
         """(B, 3, h, w) -> (B, 3, size, size), bicubic."""
@@ -160,8 +176,7 @@ def worse(self: Upsampler, high: Tensor, low: Tensor) -> Tensor:
         factor = high.shape[-1] // low.shape[-1]
         damaged = [bsr_degrade(x, factor) for x in high.float().cpu()]
         return torch.stack(damaged).to(low)
-    kernel = gaussian_kernel(3, 0.36 * torch.eye(2))
-    blurred = filtered(low.flatten(0, 1), kernel).unflatten(0, low.shape[:2])
+    blurred = filtered(low.flatten(0, 1), self.blur).unflatten(0, low.shape[:2])
     return torch.where(torch.rand(len(low), 1, 1, 1, device=low.device) < 0.5, blurred, low)
 
 
@@ -276,26 +291,12 @@ class UnCLIP(TextToImage):
     renamed = {r"^(decoder|upsamplers\.\d+)\.unet\.": r"\1.network."}
 
     def __init__(
-        self,
-        prior: dict,
-        decoder: dict,
-        upsamplers: list[dict] = (),
-        ar_prior: dict | None = None,
-        clip: str = "clip-small",
-        clip_digest: str | None = None,
-        base_size: int = 32,
-        prediction_type: str = "x0",
-        unit: bool = True,
-        p_null: float = 0.1,
-        p_image: float = 0.1,
-        p_text: float = 0.5,
-        time_shift: float = 3.0,
-        guidance: float = 2.5,
-        prior_guidance: float = 1.5,
-        num_steps: int = 25,
-        prior_steps: int = 20,
-        candidates: int = 2,
-        sampler: str = "dpm++",
+        self, prior: dict, decoder: dict, upsamplers: list[dict] = (),
+        ar_prior: dict | None = None, clip: str = "clip-small", clip_digest: str | None = None,
+        base_size: int = 32, prediction_type: str = "x0", unit: bool = True,
+        p_null: float = 0.1, p_image: float = 0.1, p_text: float = 0.5, time_shift: float = 3.0,
+        guidance: float = 2.5, prior_guidance: float = 1.5, num_steps: int = 25,
+        prior_steps: int = 20, candidates: int = 2, sampler: str = "dpm++",
         spacing: str = "trailing",
     ):
         super().__init__()
@@ -305,8 +306,8 @@ class UnCLIP(TextToImage):
         self.options = UnCLIPOptions(**{k: self.config[k] for k in drawn_with})
         self.times, self.schedule = SPACINGS[spacing], Schedule.cosine()
         self.use_clip(clip, clip_digest)
-        text = self.clip.text
-        sizes = text.project.out_features, text.places.shape[1]
+        text = self.clip.text_encoder
+        sizes = text.projection.out_features, text.position_embedding.shape[1]
         self.prior = DiffusionPrior(*sizes, self.clip.length, **prior)
         self.ar_prior = None
         if ar_prior:
@@ -355,8 +356,8 @@ def read(self: UnCLIP, captions: list[str], length: int | None = None) -> dict[s
     end = ids.argmax(-1)
     ids = F.pad(ids, (0, max(0, (length or 0) - ids.shape[1])))
     rows, places = (torch.arange(n, device=ids.device) for n in ids.shape)
-    states = self.clip.text.states(ids)
-    vector = self.clip.text.project(states[rows, end]).float()
+    states = self.clip.text_encoder.states(ids)
+    vector = self.clip.text_encoder.projection(states[rows, end]).float()
     if self.unit:
         vector = F.normalize(vector, dim=-1)
     return {"states": states.float(), "mask": places <= end[:, None], "vector": vector}
@@ -374,7 +375,7 @@ def see(self: UnCLIP, images: Tensor) -> Tensor:
         small = F.interpolate(images, (size, size), mode="bicubic").clamp(-1, 1)
     if self.unit:
         return self.clip.image_features(small)
-    return self.clip.image(((small + 1) / 2 - self.clip.mean) / self.clip.std).float()
+    return self.clip.image_encoder(((small + 1) / 2 - self.clip.mean) / self.clip.std).float()
 
 # %% ../nbs/readings/08_unclip.ipynb #2f7dbf57
 @patch(cls_method=True)
@@ -406,7 +407,7 @@ def create(
         start_from(model.decoder.network, GLIDE.from_pretrained(glide).base.network)
     return model
 
-
+# %% ../nbs/readings/08_unclip.ipynb #b4b10e5d
 @patch(cls_method=True)
 def from_published(
     cls: UnCLIP,
@@ -496,7 +497,7 @@ def decoder_loss(self: UnCLIP, batch: dict) -> dict[str, Tensor]:
     x_0 = shrink(batch["image"], self.base_size)
     return self.decoder.loss(x_0, self.decoder.condition(z_i, text, known))
 
-
+# %% ../nbs/readings/08_unclip.ipynb #22e35051
 @patch
 def upsampler_loss(self: UnCLIP, batch: dict, which: int = 0) -> dict[str, Tensor]:
     """Error of an upsampler on crops of pictures, which may be larger than it draws; ValueError
@@ -605,7 +606,7 @@ def decoding(
         for step in up.upsample(step.x.clamp(-1, 1), times, generators, own):
             yield of_cascade(step, before, total, self.image_size)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #fd0bda0d
 @patch
 @torch.no_grad()
 def draw(
@@ -644,7 +645,7 @@ def decode(
     chosen = self.options.given(**options)
     return Gallery(last(self.decoding(z_i, prompts, chosen, generators, x_T, x_T_up)), prompts)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #2e49b81d
 @patch
 @torch.no_grad()
 def invert(
@@ -700,7 +701,7 @@ def along(self: UnCLIP, z: Tensor, x_T: Tensor, **options) -> Gallery:
     same = same.expand(len(z), -1, -1, -1)
     return self.decode(z, x_T=x_T, x_T_up=same, sampler="ddim", **options)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #51cd1910
 @patch
 def interpolate(
     self: UnCLIP,
@@ -721,7 +722,7 @@ def interpolate(
     x_T = noise.view(n, *x_T.shape[1:])
     return self.along(path, x_T, guidance=guidance, num_steps=num_steps)
 
-
+# %% ../nbs/readings/08_unclip.ipynb #a4e86ce0
 @patch
 def text_diff(
     self: UnCLIP,

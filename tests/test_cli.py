@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from t2i_course import __version__
-from t2i_course.storage import WEIGHTS
+from t2i_course.storage import WEIGHTS, check_pretrained, sum_of
 from t2i_course.system import (
     CAPTION,
     Gallery,
@@ -1356,6 +1356,31 @@ def test_damaged_weights_are_neither_drawn_with_nor_signed(capsys, tmp_path):
     assert (folder / "card.json").read_bytes() == card
 
 
+@pytest.mark.parametrize("name", evaluation.SYSTEMS)
+def test_every_bit_of_a_shipped_config_counts(name, tmp_path):
+    """A number in config.json that another bit makes another number, and all else as it was:
+    whatever still can be read as JSON is refused, or says the same.
+    """
+    import random
+    import shutil
+
+    system, shipped = evaluation.find_system(name)
+    folder = Path(shutil.copytree(shipped, tmp_path / shipped.name))
+    path, dice, changed = folder / "config.json", random.Random(0), 0
+    whole = path.read_bytes()
+    digits = [i for i, byte in enumerate(whole) if chr(byte).isdigit()]
+    for place in dice.sample(digits, 8):
+        content = bytearray(whole)
+        content[place] ^= 1
+        path.write_bytes(content)
+        if json.loads(content) == json.loads(whole):
+            continue
+        changed += 1
+        with pytest.raises(ValueError, match="config.json"):
+            check_pretrained(system.load_class(), folder)
+    assert changed > 4
+
+
 def test_weights_that_change_while_they_are_measured_are_not_signed(
     model, capsys, tmp_path, monkeypatch
 ):
@@ -1384,6 +1409,7 @@ def test_shipped_weights_draw_what_their_card_says(name):
         pytest.skip(f"{system.weights} is not shipped yet")
     card = evaluation.read_card(folder)
     assert card["sha256"] == evaluation.digest_of(folder)
+    assert card["config"] == sum_of(json.loads((folder / "config.json").read_text("utf8")))
     if not system.draws or "shapes" not in card["scores"]:
         pytest.skip(f"{system.weights} has no shapes score")
     again = evaluation.recheck(evaluation.load_system(name), card, 48)

@@ -1,4 +1,4 @@
-"""Exercises: each holds, and stands once in its reading: box, stub, check, and what it pays."""
+"""Exercises: each holds, and stands once in its notebook: box, stub, check, what it pays."""
 
 import ast
 import builtins
@@ -34,6 +34,9 @@ def module_of(path):
 
 
 READINGS = {module_of(p): p for p in sorted((cfg.nbs_path / "readings").glob("*.ipynb"))}
+# notebooks of other rooms that have exercises: networks.transformer
+NETWORKS = {p.stem: p for p in (cfg.nbs_path / "networks").glob("*.ipynb") if p.stem in MODULES}
+HOMES = READINGS | NETWORKS
 
 
 def exercises_of(module):
@@ -123,15 +126,15 @@ def test_exercises_hold(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_exercises_stand_in_their_reading(module):
-    assert module in READINGS, f"no reading exports {module!r}"
-    cells = code_cells(READINGS[module])
+    assert module in HOMES, f"no reading or network exports {module!r}"
+    cells = code_cells(HOMES[module])
     found = {k: faults_of(k, e, cells) for k, e in exercises_of(module).items()}
     assert not {k: f for k, f in found.items() if f}
 
 
-@pytest.mark.parametrize("module", READINGS)
+@pytest.mark.parametrize("module", HOMES)
 def test_reading_has_enough_exercises(module):
-    cells = code_cells(READINGS[module])
+    cells = code_cells(HOMES[module])
     keys = asked(cells)
     if not keys:
         pytest.skip("not yet moved to the new exercises")

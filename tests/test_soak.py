@@ -8,7 +8,7 @@ import soak
 from t2i_course import storage
 from t2i_course.command import cli, draw
 
-SHARE = 0.03  # of the whole; about a minute on two idle cores
+SHARE = 0.01  # of the whole; with the tests below half a minute on two idle cores
 
 
 @pytest.mark.parametrize("name", soak.COUNTS)
@@ -67,6 +67,12 @@ def test_it_sees_a_traceback_and_a_file_left_behind(monkeypatch, capsys):
     monkeypatch.setattr(draw, "check_prompt", lambda prompt: {}[prompt])
     failed, said = failures_of("lines", 150, capsys)
     assert failed and "LEFT" in said and "RAW" in said
+
+
+def test_some_lines_have_a_process_of_their_own(tmp_path):
+    code, out, err = soak.main_apart(["draw", "a fox", "--n", "0"])
+    assert code == 2 and not out and err.startswith("t2i: ") and "Traceback" not in err
+    assert soak.main_apart(["--version"])[:2] == (0, f"t2i {soak.cli.__version__}\n")
 
 
 def test_it_sees_a_hang_and_a_death(monkeypatch):

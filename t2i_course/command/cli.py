@@ -13,16 +13,8 @@ __all__ = ['EXAMPLES', 'evaluate_command', 'check_measures', 'measure', 'measure
 import argparse, json, os, sys
 from pathlib import Path
 from .. import __version__
-from t2i_course.command.parser import (
-    Failed,
-    Parser,
-    add_drawing,
-    add_force,
-    check_new,
-    check_writable,
-    number,
-    steady_streams,
-)
+from .parser import Failed, Parser, add_drawing, add_force, add_sampler
+from .parser import add_seed, check_new, check_writable, steady_streams
 from .draw import add_draw, add_edit, draw_command, edit_command
 from t2i_course.measure.evaluation import (
     find_system,
@@ -333,77 +325,33 @@ def parser() -> Parser:
 def add_evaluate(p):
     """Options of t2i evaluate."""
     scales = "one or several scales; the best counts (default: the system's own)"
-    p.add_argument("system", help="a system of the course, or a folder of a trained one")
-    p.add_argument(
-        "--captions",
-        type=number(int, 1, 100_000),
-        default=200,
-        metavar="N",
-        help="held-out captions to draw (default: 200)",
-    )
-    add_drawing(p, {"nargs": "+", "help": scales})
-    p.add_argument(
-        "--sampler", choices=("ddpm", "ddim", "dpm++"), help="default: the system's own"
-    )
-    p.add_argument(
-        "--rerank",
-        type=number(int, 2, 256),
-        metavar="N",
-        help="draw N candidates a caption and measure the one that CLIP finds nearest to it",
-    )
-    p.add_argument(
-        "--batch",
-        type=number(int, 1, 4096),
-        default=32,
-        metavar="N",
-        help="pictures drawn at once (default: 32)",
-    )
+    best_of = "draw N candidates a caption and measure the one that CLIP finds nearest to it"
+    emoji = "also measure how often N held-out emoji can be picked out of twenty"
     where = "card to write (default: card.json of the folder; nothing for a shipped system)"
+
+    p.add_argument("system", help="a system of the course, or a folder of a trained one")
+    p.add_number("--captions", int, 1, 100_000, "held-out captions to draw (default: 200)", 200)
+    add_drawing(p, {"nargs": "+", "help": scales})
+    add_sampler(p)
+    p.add_number("--rerank", int, 2, 256, best_of)
+    p.add_number("--batch", int, 1, 4096, "pictures drawn at once (default: 32)", 32)
     p.add_argument("--out", metavar="FILE", help=where)
-    p.add_argument(
-        "--emoji",
-        type=number(int, 1, 1000),
-        metavar="N",
-        help="also measure how often N held-out emoji can be picked out of twenty",
-    )
-    p.add_argument(
-        "--speed", action="store_true", help="also measure how long four pictures take"
-    )
+    p.add_number("--emoji", int, 1, 1000, emoji)
+    speed = "also measure how long four pictures take"
+    p.add_argument("--speed", action="store_true", help=speed)
     p.add_argument("--sheet", metavar="FILE", help="also draw 24 held-out emoji into this PNG")
     add_force(p)
 
 # %% ../../nbs/command/cli.ipynb #c042a
 def add_data(p):
     """Options of t2i data."""
+    side = "side of the pictures: 32, 64, 128 or 256 (default: 32)"
+    share = "chance that training draws an emoji, not shapes (default: 0.3)"
     p.add_argument("--out", required=True, metavar="FILE", help="the file to write")
-    p.add_argument(
-        "--size",
-        type=number(int, 1, 10_000),
-        default=32,
-        metavar="N",
-        help="side of the pictures: 32, 64, 128 or 256 (default: 32)",
-    )
-    p.add_argument(
-        "--shapes",
-        type=number(int, 1, 10_000_000),
-        default=60_000,
-        metavar="N",
-        help="pictures of shapes (default: 60000)",
-    )
-    p.add_argument(
-        "--emoji-share",
-        type=number(float, 0, 1),
-        default=0.3,
-        metavar="P",
-        help="chance that training draws an emoji, not shapes (default: 0.3)",
-    )
-    p.add_argument(
-        "--seed",
-        type=number(int, 0, 2**31),
-        default=0,
-        metavar="N",
-        help="of the shapes (default: 0)",
-    )
+    p.add_number("--size", int, 1, 10_000, side, 32)
+    p.add_number("--shapes", int, 1, 10_000_000, "pictures of shapes (default: 60000)", 60_000)
+    p.add_number("--emoji-share", float, 0, 1, share, 0.3, "P")
+    add_seed(p, "of the shapes (default: 0)", 0)
     add_force(p)
 
 # %% ../../nbs/command/cli.ipynb #c043

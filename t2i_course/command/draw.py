@@ -14,7 +14,7 @@ import hashlib, json, math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from .. import __version__
-from .parser import add_drawing, add_force, check_new, number
+from .parser import add_drawing, add_force, add_sampler, check_new
 from t2i_course.measure.evaluation import (
     SYSTEMS,
     best_of,
@@ -417,53 +417,28 @@ def finish(drawn: dict, kept: list, making: Making, columns: int | None, args) -
 # %% ../../nbs/command/draw.ipynb #c016
 def add_draw(p):
     """Options of t2i draw."""
-    p.add_argument(
-        "prompt", nargs="*", help="what to draw; several prompts give several pictures"
-    )
+    prompt = "what to draw; several prompts give several pictures"
+    best_of = "draw N candidates a prompt and keep the ones that CLIP finds nearest to it"
+    begin = "begin with this picture instead of noise, in a system that can"
+    much = "how much of --init-image may change: 1 is all of it (default: 0.6)"
+    again = "draw a picture of t2i draw or edit once more, from what it says of itself"
+    p.add_argument("prompt", nargs="*", help=prompt)
     add_request(p, "picture.png", "the one that draws best; see t2i systems")
-    p.add_argument(
-        "--sampler", choices=("ddpm", "ddim", "dpm++"), help="default: the system's own"
-    )
-    p.add_argument(
-        "--rerank",
-        type=number(int, 2, 256),
-        metavar="N",
-        help="draw N candidates a prompt and keep the ones that CLIP finds nearest to it",
-    )
-    p.add_argument(
-        "--init-image",
-        metavar="FILE",
-        help="begin with this picture instead of noise, in a system that can",
-    )
-    p.add_argument(
-        "--strength",
-        type=number(float, 0.01, 1),
-        default=0.6,
-        metavar="P",
-        help="how much of --init-image may change: 1 is all of it (default: 0.6)",
-    )
-    p.add_argument(
-        "--again",
-        metavar="FILE",
-        help="draw a picture of t2i draw or edit once more, from what it says of itself",
-    )
+    add_sampler(p)
+    p.add_number("--rerank", int, 2, 256, best_of)
+    p.add_argument("--init-image", metavar="FILE", help=begin)
+    p.add_number("--strength", float, 0.01, 1, much, 0.6, "P")
+    p.add_argument("--again", metavar="FILE", help=again)
     p.set_defaults(picture=None, mask=None)
 
 # %% ../../nbs/command/draw.ipynb #c016a
 def add_edit(p):
     """Options of t2i edit."""
     p.add_argument("picture", help="the picture to change: square")
-    p.add_argument(
-        "prompt",
-        nargs="+",
-        help="what the whole picture shall show; several prompts give several pictures",
-    )
-    p.add_argument(
-        "--mask",
-        required=True,
-        metavar="FILE",
-        help="a picture of the same size, white where it shall be painted anew",
-    )
+    prompt = "what the whole picture shall show; several prompts give several pictures"
+    mask = "a picture of the same size, white where it shall be painted anew"
+    p.add_argument("prompt", nargs="+", help=prompt)
+    p.add_argument("--mask", required=True, metavar="FILE", help=mask)
     add_request(p, "edited.png", "glide")
     p.set_defaults(system="glide", sampler=None, rerank=None, init_image=None)
 
@@ -471,33 +446,19 @@ def add_edit(p):
 def add_request(p, out: str, system: str):
     """The options that draw and edit share, with the default file and system in words."""
     p.set_defaults(name=out)
-    p.add_argument(
-        "--system",
-        help=f"a system of the course or a folder of a trained one (default: {system})",
-    )
-    p.add_argument(
-        "--style",
-        help="an emoji style: noto, twemoji or fluent; adds ', STYLE style' to each prompt",
-    )
-    p.add_argument(
-        "--n",
-        type=number(int, 1, 256),
-        default=1,
-        metavar="N",
-        help="pictures a prompt; picture i has the seed SEED + i (default: 1)",
-    )
+    which = f"a system of the course or a folder of a trained one (default: {system})"
+    style = "an emoji style: noto, twemoji or fluent; adds ', STYLE style' to each prompt"
+    each = "pictures a prompt; picture i has the seed SEED + i (default: 1)"
+    p.add_argument("--system", help=which)
+    p.add_argument("--style", help=style)
+    p.add_number("--n", int, 1, 256, each, 1)
     guidance = "how hard to press for the prompt: 0 ignores it, 1 is plain"
     add_drawing(p, {"help": f"{guidance} (default: the system's own)"})
     several = "several pictures become FILE-0.png, FILE-1.png ..."
     out_help = f"PNG to write; {several} (default: {out}, or the next free name)"
     p.add_argument("--out", metavar="FILE", help=out_help)
-    p.add_argument(
-        "--scale",
-        type=number(int, 1, 64),
-        metavar="N",
-        help="enlarge each pixel N times (default: to about 256 pixels)",
-    )
-    p.add_argument(
-        "--grid", action="store_true", help="all pictures in one file, with captions"
-    )
+    enlarged = "enlarge each pixel N times (default: to about 256 pixels)"
+    p.add_number("--scale", int, 1, 64, enlarged)
+    sheet = "all pictures in one file, with captions"
+    p.add_argument("--grid", action="store_true", help=sheet)
     add_force(p)

@@ -6,7 +6,7 @@ Docs: https://t2i-course.github.io/t2i_course/command/parser.html.md"""
 
 # %% auto #0
 __all__ = ['Failed', 'Parser', 'number', 'check_writable', 'why_not', 'check_new', 'Steady', 'steady_streams', 'add_force',
-           'add_drawing']
+           'add_seed', 'add_device', 'add_sampler', 'add_drawing']
 
 # %% ../../nbs/command/parser.ipynb #c002
 import argparse, errno, os, stat, sys
@@ -53,6 +53,11 @@ class Parser(argparse.ArgumentParser):
             f"unknown choice {value!r}; {f'did you mean {near[0]!r}? ' if near else ''}There"
             f" are {', '.join(action.choices)}",
         )
+
+    def add_number(self, name, kind, low, high, help, default=None, metavar="N", advice=""):
+        """An option whose value is a number of `kind` from low to high: see `number`."""
+        convert = number(kind, low, high, advice)
+        self.add_argument(name, type=convert, default=default, metavar=metavar, help=help)
 
 # %% ../../nbs/command/parser.ipynb #c004a
 def number(kind: type, low: float, high: float, advice: str = ""):
@@ -179,6 +184,23 @@ def add_force(p):
     p.add_argument("--force", action="store_true", help=about)
 
 
+def add_seed(p, help: str, default: int | None = None):
+    """The option --seed."""
+    p.add_number("--seed", int, 0, 2**31, help, default)
+
+
+def add_device(p):
+    """The option --device."""
+    devices = ("cpu", "cuda", "mps")
+    p.add_argument("--device", choices=devices, help="default: the fastest there is")
+
+
+def add_sampler(p):
+    """The option --sampler."""
+    samplers = ("ddpm", "ddim", "dpm++")
+    p.add_argument("--sampler", choices=samplers, help="default: the system's own")
+
+
 def add_drawing(p, guidance: dict):
     """The options that everything that draws has. guidance: more words for that one, since some
     commands take several scales.
@@ -186,19 +208,7 @@ def add_drawing(p, guidance: dict):
     p.add_argument(
         "--guidance", type=number(float, 0, 30, "3 is a good start"), metavar="S", **guidance
     )
-    p.add_argument(
-        "--steps",
-        type=number(int, 1, 1000, "30 is a good start"),
-        metavar="N",
-        help="steps of the sampler (default: the system's own)",
-    )
-    p.add_argument(
-        "--seed",
-        type=number(int, 0, 2**31),
-        default=0,
-        metavar="N",
-        help="the same seed gives the same pictures (default: 0)",
-    )
-    p.add_argument(
-        "--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is"
-    )
+    steps = "steps of the sampler (default: the system's own)"
+    p.add_number("--steps", int, 1, 1000, steps, advice="30 is a good start")
+    add_seed(p, "the same seed gives the same pictures (default: 0)", 0)
+    add_device(p)

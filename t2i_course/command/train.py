@@ -13,7 +13,7 @@ __all__ = ['load_data', 'size_of', 'describe', 'chosen_recipes', 'where_to_begin
 import os, signal, sys, threading
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from .parser import Failed, check_writable, number
+from .parser import Failed, add_device, add_seed, check_writable
 from t2i_course.measure.evaluation import (
     SYSTEMS,
     find_system,
@@ -336,15 +336,14 @@ def add_train(p):
     copy = "where the finished model goes, and a copy at each checkpoint (default: OUT/model)"
     add("--export", metavar="FOLDER", help=copy)
     steps = "steps of training, of each stage (default: the preset's)"
-    add("--steps", type=number(int, 1, 10_000_000), metavar="N", help=steps)
+    p.add_number("--steps", int, 1, 10_000_000, steps)
     rate = "learning rate (default: the preset's; a tenth of it is kinder to trained weights)"
-    add("--lr", type=number(float, 1e-7, 1), metavar="X", help=rate)
+    p.add_number("--lr", float, 1e-7, 1, rate, metavar="X")
     init = "begin with these weights instead of random ones"
     add("--init", metavar="shipped|FOLDER", help=init)
     anew = "begin anew even where OUT holds a checkpoint"
     add("--no-resume", action="store_true", help=anew)
-    seed = "of weights, batches and noise (default: the preset's)"
-    add("--seed", type=number(int, 0, 2**31), metavar="N", help=seed)
-    add("--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is")
+    add_seed(p, "of weights, batches and noise (default: the preset's)")
+    add_device(p)
     board = "also write a TensorBoard log into OUT"
     add("--tensorboard", action="store_true", help=board)

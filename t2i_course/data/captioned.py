@@ -204,16 +204,10 @@ def shapes(n, size=32, seed=0, split="train"):
     """
     images, captions = sample_shapes(n, size, seed, split)
     claims = [canonical(read_caption(c)) for c in captions]
-    tags = [sorted({w for thing in c.objects for w in thing}) for c in claims]
-    return CaptionedImages(
-        torch.from_numpy(images),
-        captions,
-        tags,
-        ["shapes"] * n,
-        [write_caption(c) for c in claims],
-        [split] * n,
-        torch.ones(n),
-    )
+    tags = [sorted(set().union(*c.objects)) for c in claims]
+    concepts = [write_caption(c) for c in claims]
+    images, styles = torch.from_numpy(images), ["shapes"] * n
+    return CaptionedImages(images, captions, tags, styles, concepts, [split] * n, torch.ones(n))
 
 # %% ../../nbs/data/captioned.ipynb #o002
 def one_object(n, size, seed=0, colours=tuple(COLOURS), grounds=tuple(BACKGROUNDS)):
@@ -221,20 +215,15 @@ def one_object(n, size, seed=0, colours=tuple(COLOURS), grounds=tuple(BACKGROUND
     for each its (colour, shape, background).
     """
     dice = np.random.default_rng(seed)
-    names = [
-        tuple(words[dice.integers(len(words))] for words in (colours, SHAPES, grounds))
-        for _ in range(n)
-    ]
+
+    def pick(words):
+        return words[dice.integers(len(words))]
+
+    names = [(pick(colours), pick(SHAPES), pick(grounds)) for _ in range(n)]
     claims = [Claim(((c, s),), b, size="large") for c, s, b in names]
     pixels = np.stack([draw(layout(claim, dice), claim.background, 32) for claim in claims])
-    return (
-        F.interpolate(
-            torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1,
-            (size, size),
-            mode="area",
-        ),
-        names,
-    )
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return F.interpolate(images, (size, size), mode="area"), names
 
 # %% ../../nbs/data/captioned.ipynb #c031
 def training_set(size=32, n_shapes=60_000, seed=0, emoji_share=0.3, cache=None, progress=True):

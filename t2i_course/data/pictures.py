@@ -64,6 +64,7 @@ def _extent(x, what: str, advice: str) -> tuple[float, float]:
         raise ValueError(f"{what} must be floats in [-1, 1], not {dtype}; {advice}")
     if not math.prod(x.shape):
         raise ValueError(f"{what} is empty: its shape is {tuple(x.shape)}")
+    x = x.detach() if hasattr(x, "detach") else x
     ends = x.aminmax() if hasattr(x, "aminmax") else (x.min(), x.max())
     low, high = map(float, ends)
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -8,7 +8,7 @@ Docs: https://t2i-course.github.io/t2i_course/measure/evaluation.html.md"""
 __all__ = ['SYSTEMS', 'LICENCE', 'System', 'find_system', 'system_in', 'read_card', 'load_system', 'wilson', 'held_out_captions',
            'held_out_emoji', 'tally', 'best_of', 'has_choice', 'used', 'in_batches', 'alignment', 'speed', 'machine',
            'pick_device', 'record_of', 'card', 'score', 'score_table', 'recheck', 'emoji_sheet', 'real_emoji', 'picked',
-           'emoji_retrieval', 'Leaderboard', 'board_row', 'leaderboard', 'best_system']
+           'plain_emoji', 'emoji_retrieval', 'Leaderboard', 'board_row', 'leaderboard', 'best_system']
 
 # %% ../../nbs/measure/evaluation.ipynb #c002
 import json, math, time
@@ -40,57 +40,21 @@ class System:
         return getattr(import_module(self.module), self.class_name)
 
 # %% ../../nbs/measure/evaluation.ipynb #c004a
+_ROWS = [
+    ("pixel", "guidance.PixelDiffusion", "diffusion on pixels with classifier-free guidance"),
+    ("clip", "clip.CLIP", "a judge of pictures and captions, for reranking"),
+    ("dalle", "dalle.DALLE", "pictures as words: a discrete autoencoder and a transformer"),
+    ("glide", "glide.GLIDE", "diffusion in two sizes, editing, CLIP guidance"),
+    ("ldm", "ldm.LatentDiffusion", "diffusion in the latent of an autoencoder"),
+    ("unclip", "unclip.UnCLIP", "a prior makes CLIP's picture embedding, a decoder paints it"),
+    ("imagen", "imagen.Imagen", "a frozen language model reads, a cascade draws"),
+]
 SYSTEMS = {
-    "pixel": System(
-        "t2i_course.guidance",
-        "PixelDiffusion",
-        "pixel-small",
-        3,
-        "diffusion on pixels with classifier-free guidance",
-    ),
-    "clip": System(
-        "t2i_course.clip",
-        "CLIP",
-        "clip-small",
-        4,
-        "a judge of pictures and captions, for reranking",
-        draws=False,
-    ),
-    "dalle": System(
-        "t2i_course.dalle",
-        "DALLE",
-        "dalle-small",
-        5,
-        "pictures as words: a discrete autoencoder and a transformer",
-    ),
-    "glide": System(
-        "t2i_course.glide",
-        "GLIDE",
-        "glide-small",
-        6,
-        "diffusion in two sizes, editing, CLIP guidance",
-    ),
-    "ldm": System(
-        "t2i_course.ldm",
-        "LatentDiffusion",
-        "ldm-small",
-        7,
-        "diffusion in the latent of an autoencoder",
-    ),
-    "unclip": System(
-        "t2i_course.unclip",
-        "UnCLIP",
-        "unclip-small",
-        8,
-        "a prior makes CLIP's picture embedding, a decoder paints it",
-    ),
-    "imagen": System(
-        "t2i_course.imagen",
-        "Imagen",
-        "imagen-small",
-        9,
-        "a frozen language model reads, a cascade draws",
-    ),
+    name: System(
+        f"t2i_course.{place.split('.')[0]}", place.split(".")[1], f"{name}-small", reading,
+        about, draws=name != "clip",
+    )
+    for reading, (name, place, about) in enumerate(_ROWS, 3)
 }
 
 # %% ../../nbs/measure/evaluation.ipynb #c006
@@ -495,51 +459,23 @@ def score(
     """
     scales = tuple(guidance) or (getattr(system, "guidance", None),)
     texts = held_out_captions(captions, seed)
-    runs = [
-        alignment(
-            system,
-            texts,
-            guidance=s,
-            num_steps=num_steps,
-            seed=seed,
-            sampler=sampler,
-            batch=batch,
-            rerank=rerank,
-            judge=judge,
-            progress=progress,
-        )
-        for s in scales
-    ]
-    best = max(runs, key=lambda r: r["all_true"])
-    curve = [
-        {"guidance": r["guidance"], "all_true": r["all_true"], "interval": r["interval"]}
-        for r in runs
-    ]
-    options = [
-        f"--captions {captions}",
-        *([f"--guidance {' '.join(f'{s:g}' for s in scales)}"] if guidance else []),
-        *([f"--steps {num_steps}"] if num_steps else []),
-    ]
-    options += [
-        f"--seed {seed}",
-        *([f"--sampler {sampler}"] if sampler else []),
-        *([f"--rerank {rerank}"] if rerank else []),
-    ]
-    command = f"t2i evaluate {card.get('name', 'FOLDER')} {' '.join(options)}"
-    return card | {
-        "scores": (
-            card.get("scores", {})
-            | {
-                "reranked" if rerank else "shapes": (
-                    best | {
-                        "by_guidance": curve,
-                        "command": command,
-                        "date": date.today().isoformat(),
-                    }
-                )
-            }
-        )
+    options = dict(num_steps=num_steps, seed=seed, sampler=sampler, batch=batch, rerank=rerank)
+    options |= dict(judge=judge, progress=progress)
+    runs = [alignment(system, texts, guidance=s, **options) for s in scales]
+    told = {"captions": captions, "guidance": " ".join(f"{s:g}" for s in guidance)}
+    told |= {"steps": num_steps, "seed": seed, "sampler": sampler, "rerank": rerank}
+    told = [f"--{name} {value}" for name, value in told.items() if value not in (None, "")]
+
+    def point(run):
+        return {k: run[k] for k in ("guidance", "all_true", "interval")}
+
+    found = max(runs, key=lambda r: r["all_true"]) | {
+        "by_guidance": list(map(point, runs)),
+        "command": " ".join(["t2i evaluate", card.get("name", "FOLDER"), *told]),
+        "date": date.today().isoformat(),
     }
+    scores = card.get("scores", {}) | {"reranked" if rerank else "shapes": found}
+    return card | {"scores": scores}
 
 # %% ../../nbs/measure/evaluation.ipynb #c052
 def score_table(card: dict, which: str = "shapes") -> str:
@@ -655,8 +591,9 @@ def real_emoji(pairs: list[dict], progress: bool = True, size: int = 32):
     import torch
     from t2i_course.data.emoji import rendered
 
-    styles = {s: rendered(s, size, progress=progress) for s in {p["style"] for p in pairs}}
-    return torch.stack([torch.from_numpy(styles[p["style"]][p["index"]]) for p in pairs])
+    styles = {pair["style"] for pair in pairs}
+    real = {s: torch.from_numpy(rendered(s, size, progress=progress)) for s in styles}
+    return torch.stack([real[p["style"]][p["index"]] for p in pairs])
 
 # %% ../../nbs/measure/evaluation.ipynb #c064
 def picked(drawn, truth, table) -> bool:
@@ -668,6 +605,18 @@ def picked(drawn, truth, table) -> bool:
     small = lambda x: F.adaptive_avg_pool2d(x.float(), 8)
     gap = lambda x: (small(x) - small(drawn)).square().mean((-3, -2, -1))
     return bool(gap(truth) < gap(table).min())
+
+# %% ../../nbs/measure/evaluation.ipynb #c065s0
+def plain_emoji() -> dict[str, dict[str, int]]:
+    """{style: {name: number}} of the emoji that are no variant of another."""
+    from t2i_course.data.emoji import STYLES, records
+
+    rows = {style: enumerate(records(style)) for style in STYLES}
+
+    def named(numbered):
+        return {r["label"]: i for i, r in numbered if r["label"] == r["concept"]}
+
+    return {style: named(numbered) for style, numbered in rows.items()}
 
 # %% ../../nbs/measure/evaluation.ipynb #c065
 def emoji_retrieval(
@@ -686,42 +635,27 @@ def emoji_retrieval(
     thing in another style). Needs resvg-py.
     """
     import torch
-    from t2i_course.data.emoji import STYLES, records, rendered
+    from t2i_course.data.emoji import rendered
     from t2i_course.data.pictures import to_uint8
 
-    pairs = held_out_emoji(n, seed)
-    real = {
-        s: torch.from_numpy(rendered(s, system.image_size, progress=progress)) for s in STYLES
-    }
-    plain = {
-        s: {r["label"]: i for i, r in enumerate(records(s)) if r["label"] == r["concept"]}
-        for s in STYLES
-    }
+    pairs, plain, size = held_out_emoji(n, seed), plain_emoji(), system.image_size
+    real = {s: torch.from_numpy(rendered(s, size, progress=progress)) for s in plain}
+    options = dict(guidance=guidance, num_steps=num_steps)
     captions = [p["caption"] for p in pairs]
-    options = dict(seed=seed, progress=progress, guidance=guidance, num_steps=num_steps)
-    drawn = [to_uint8(part) for _, part in in_batches(system, captions, **options)]
-    right, copied, generator = 0, [], torch.Generator().manual_seed(seed)
-    for p, picture in zip(pairs, torch.cat(drawn)):
-        others = torch.tensor([i for i in plain[p["style"]].values() if i != p["index"]])
-        others = real[p["style"]][
-            others[torch.randperm(len(others), generator=generator)[: table - 1]]
-        ]
-        truth = real[p["style"]][p["index"]]
-        right += picked(picture, truth, others)
-        copied += [
-            picked(real[s][plain[s][p["concept"]]], truth, others)
-            for s in STYLES
-            if s != p["style"] and p["concept"] in plain[s]
-        ]
-    return {
-        "share": round(right / n, 4),
-        "interval": [round(x, 4) for x in wilson(right, n)],
-        "n": n,
-        "chance": round(1 / table, 4),
-        "copycat": round(sum(copied) / max(1, len(copied)), 4),
-        **used(system, guidance=guidance, num_steps=num_steps),
-        "seed": seed,
-    }
+    drawn = in_batches(system, captions, seed=seed, progress=progress, **options)
+    drawn = torch.cat([to_uint8(part) for _, part in drawn])
+    right, copied, dice = 0, [], torch.Generator().manual_seed(seed)
+    for p, picture in zip(pairs, drawn):
+        own, style, thing = real[p["style"]], p["style"], p["concept"]
+        others = torch.tensor([i for i in plain[style].values() if i != p["index"]])
+        others = own[others[torch.randperm(len(others), generator=dice)[: table - 1]]]
+        twins = [real[s][plain[s][thing]] for s in plain if s != style and thing in plain[s]]
+        copied += [picked(twin, own[p["index"]], others) for twin in twins]
+        right += picked(picture, own[p["index"]], others)
+    found = {"share": round(right / n, 4), "interval": [round(x, 4) for x in wilson(right, n)]}
+    found |= {"n": n, "chance": round(1 / table, 4)}
+    found["copycat"] = round(sum(copied) / max(1, len(copied)), 4)
+    return found | used(system, **options) | {"seed": seed}
 
 # %% ../../nbs/measure/evaluation.ipynb #c069
 class Leaderboard:

@@ -8,12 +8,15 @@ Docs: https://t2i-course.github.io/t2i_course/networks/adm.html.md"""
 __all__ = ['RESIZE', 'ADM', 'ADM_CLASSIFIERS', 'ADMBlock', 'ADMBody', 'ADMUNet', 'start_from', 'AttentionPool', 'ADMClassifier']
 
 # %% ../../nbs/networks/adm.ipynb #c003
+from functools import partial
 import torch
+from einops import rearrange
+from fastcore.basics import patch
 from torch import nn, Tensor
 import torch.nn.functional as F
-from einops import rearrange
 from .transformer import attention
-from .unet import Attention, ResBlock, Skip, time_embedding, zero_init
+from .unet import Attention, ResBlock, Skip, check_sides
+from .unet import split_heads, time_embedding, time_layers, zero_init
 
 # %% ../../nbs/networks/adm.ipynb #c006
 RESIZE = {
@@ -30,13 +33,10 @@ class ADMBlock(ResBlock):
     x: (B, c_in, H, W), emb: (B, emb_dim) -> (B, c_out, H', W').
     """
 
+    act, scale = staticmethod(F.silu), 1.0  # scale: of the sum, in Imagen's networks
+
     def __init__(
-        self,
-        c_in: int,
-        c_out: int,
-        emb_dim: int,
-        dropout: float = 0.0,
-        groups: int = 32,
+        self, c_in: int, c_out: int, emb_dim: int, dropout: float = 0.0, groups: int = 32,
         resize: str = "same",
     ):
         super().__init__(c_in, c_out, emb_dim, dropout, groups)
@@ -44,10 +44,11 @@ class ADMBlock(ResBlock):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         resized = RESIZE[self.resize]
-        h = self.conv1(resized(F.silu(self.norm1(x))))
-        scale, shift = self.scale_shift(F.silu(emb))[:, :, None, None].chunk(2, dim=1)
+        h = self.conv1(resized(self.act(self.norm1(x))))
+        scale, shift = self.scale_shift(self.act(emb))[:, :, None, None].chunk(2, dim=1)
         h = torch.addcmul(shift, self.norm2(h), 1 + scale)
-        return self.shortcut(resized(x)) + self.conv2(self.dropout(F.silu(h)))
+        h = self.shortcut(resized(x)) + self.conv2(self.dropout(self.act(h)))
+        return h if self.scale == 1 else h * self.scale
 
 # %% ../../nbs/networks/adm.ipynb #c011
 class ADMBody(nn.Module):
@@ -61,99 +62,86 @@ class ADMBody(nn.Module):
     class-conditional network; vector_dim, token_dim: of a caption's vector and of its words.
     """
 
-    Block, Attend = ADMBlock, Attention  # what a relative of this network builds otherwise
+    Attend = Attention  # what a relative of this network builds otherwise
+    act = staticmethod(F.silu)
 
     def __init__(
-        self,
-        in_channels: int = 3,
-        channels: int = 192,
-        multipliers: tuple = (1, 2, 3, 4),
-        depth: int = 3,
-        attention: tuple = (1, 2, 3),
-        head_dim: int = 64,
-        heads: int | None = None,
-        patch: int = 1,
-        groups: int = 32,
-        emb_dim: int | None = None,
-        classes: int | None = None,
-        vector_dim: int | None = None,
-        token_dim: int | None = None,
-        dropout: float = 0.0,
-        middle: bool = True,
+        self, in_channels: int = 3, channels: int = 192, multipliers: tuple = (1, 2, 3, 4),
+        depth: int = 3, attention: tuple = (1, 2, 3), head_dim: int = 64,
+        heads: int | None = None, patch: int = 1, groups: int = 32, emb_dim: int | None = None,
+        classes: int | None = None, vector_dim: int | None = None, token_dim: int | None = None,
+        dropout: float = 0.0, middle: bool = True,
     ):
         super().__init__()
-        self.channels, self.patch, self.widths, emb_dim = (
-            channels,
-            patch,
-            [int(m * channels) for m in multipliers],
-            emb_dim or 4 * channels,
-        )
-        last, c = len(multipliers) - 1, self.widths[0]
-        self.time = nn.Sequential(
-            nn.Linear(channels, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim)
-        )
+        self.channels, self.patch, emb_dim = channels, patch, emb_dim or 4 * channels
+        self.widths = [int(m * channels) for m in multipliers]
+        self.time = time_layers(channels, emb_dim)
         self.labels = nn.Embedding(classes, emb_dim) if classes else None
         self.vector = nn.Linear(vector_dim, emb_dim) if vector_dim else None
+        self.block = partial(ADMBlock, emb_dim=emb_dim, dropout=dropout, groups=groups)
+        self.heads = [(width // heads if heads else head_dim) for width in self.widths]
+        self.attend = partial(self.Attend, token_dim=token_dim, groups=groups)
+        self.attention, c = attention, self.widths[-1]
+        self.first = nn.Conv2d(in_channels * patch**2, self.widths[0], 3, padding=1)
+        self.way_down(depth)
+        attend = self.attend(c, self.heads[-1]) if middle else Skip()
+        self.middle = nn.ModuleList([self.block(c, c), attend, self.block(c, c)])
 
-        def block(c_in, c_out, resize="same"):
-            return self.Block(c_in, c_out, emb_dim, dropout, groups, resize)
+# %% ../../nbs/networks/adm.ipynb #c011p1
+@patch
+def attend_at(self: ADMBody, level: int) -> nn.Module:
+    """A level's attention, or what stands in its place."""
+    if level not in self.attention:
+        return Skip()
+    return self.attend(self.widths[level], self.heads[level])
 
-        def attend(level, wanted):
-            return (
-                self.Attend(
-                    self.widths[level],
-                    self.widths[level] // heads if heads else head_dim,
-                    token_dim,
-                    groups,
-                )
-                if wanted
-                else Skip()
-            )
 
-        self.block, self.attend_at = block, lambda level: attend(level, level in attention)
-        self.first, self.down, self.bridges = (
-            nn.Conv2d(in_channels * patch**2, c, 3, padding=1),
-            nn.ModuleList(),
-            [c],
-        )
-        for level, width in enumerate(self.widths):
-            for _ in range(depth):
-                self.down.append(nn.ModuleList([block(c, width), self.attend_at(level)]))
-                c = width
-                self.bridges.append(c)
-            if level < last:
-                self.down.append(nn.ModuleList([block(c, c, "down"), Skip()]))
-                self.bridges.append(c)
-        self.middle = nn.ModuleList([block(c, c), attend(last, middle), block(c, c)])
+@patch
+def way_down(self: ADMBody, depth: int):
+    """Build `down`, a list of [residual block, attention], and note in `bridges` how many
+    channels the way up will get from each, the first convolution before them.
+    """
+    self.down, self.bridges = nn.ModuleList(), self.widths[:1]
+    for level, width in enumerate(self.widths):
+        for _ in range(depth):
+            block = self.block(self.bridges[-1], width)
+            self.down.append(nn.ModuleList([block, self.attend_at(level)]))
+            self.bridges.append(width)
+        if level < len(self.widths) - 1:
+            halved = self.block(width, width, resize="down")
+            self.down.append(nn.ModuleList([halved, Skip()]))
+            self.bridges.append(width)
 
-    def embed(self, t: Tensor, vector: Tensor | None, labels: Tensor | None) -> Tensor:
-        """(B, emb_dim): time, and where given the caption's vector and the class, added up."""
-        emb = self.time(time_embedding(t, self.channels).to(self.first.weight.dtype))
-        if (labels is None) != (self.labels is None):
-            raise ValueError("give labels to a class-conditional network, and to no other")
-        if self.labels is not None:
-            emb = emb + self.labels(labels)
-        return emb if self.vector is None or vector is None else emb + self.vector(vector)
+# %% ../../nbs/networks/adm.ipynb #c011p2
+@patch
+def embed(
+    self: ADMBody, t: Tensor, vector: Tensor | None = None, labels: Tensor | None = None
+) -> Tensor:
+    """(B, emb_dim): time, and where given the caption's vector and the class, added up."""
+    emb = self.time(time_embedding(t, self.channels).to(self.first.weight.dtype))
+    if (labels is None) != (self.labels is None):
+        raise ValueError("give labels to a class-conditional network, and to no other")
+    if self.labels is not None:
+        emb = emb + self.labels(labels)
+    return emb if self.vector is None or vector is None else emb + self.vector(vector)
 
-    def descend(
-        self, x_t: Tensor, emb: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """x_t: (B, in_channels, H, W) -> features of the middle (B, C, h, w), and all that the
-        way up will need, finest first.
-        """
-        side = self.patch * 2 ** (len(self.widths) - 1)
-        if x_t.shape[-1] % side or x_t.shape[-2] % side:
-            raise ValueError(
-                f"this network needs picture sides that divide by {side}, got"
-                f" {tuple(x_t.shape[-2:])}; resize the pictures"
-            )
-        h = self.first(F.pixel_unshuffle(x_t, self.patch))
-        bridges = [h]
-        for block, attend in self.down:
-            h = attend(block(h, emb), tokens, mask)
-            bridges.append(h)
-        block1, attend, block2 = self.middle
-        return block2(attend(block1(h, emb), tokens, mask), emb), bridges
+
+@patch
+def descend(
+    self: ADMBody, x_t: Tensor, emb: Tensor, tokens: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """x_t: (B, in_channels, H, W) -> features of the middle (B, C, h, w), and all that the way
+    up will need, finest first.
+    """
+    check_sides(x_t, self.patch * 2 ** (len(self.widths) - 1))
+    h = self.first(F.pixel_unshuffle(x_t, self.patch))
+    bridges = [h]
+    for block, attend in self.down:
+        h = attend(block(h, emb), tokens, mask)
+        bridges.append(h)
+    block1, attend, block2 = self.middle
+    return block2(attend(block1(h, emb), tokens, mask), emb), bridges
 
 # %% ../../nbs/networks/adm.ipynb #c013
 class ADMUNet(ADMBody):
@@ -171,34 +159,35 @@ class ADMUNet(ADMBody):
         self.up, bridges, c = nn.ModuleList(), list(self.bridges), self.widths[-1]
         for level, width in reversed(list(enumerate(self.widths))):
             for i in range(depth + 1):
-                upsample = self.block(width, width, "up") if level and i == depth else Skip()
-                self.up.append(
-                    nn.ModuleList(
-                        [self.block(c + bridges.pop(), width), self.attend_at(level), upsample]
-                    )
-                )
+                doubles = level and i == depth
+                larger = self.block(width, width, resize="up") if doubles else Skip()
+                block = self.block(c + bridges.pop(), width)
+                self.up.append(nn.ModuleList([block, self.attend_at(level), larger]))
                 c = width
-        groups = self.down[0][0].norm1.num_groups
-        self.norm, self.last = nn.GroupNorm(groups, c), zero_init(
-            nn.Conv2d(c, out_channels * self.patch**2, 3, padding=1)
-        )
+        self.norm = nn.GroupNorm(self.down[0][0].norm1.num_groups, c)
+        self.last = zero_init(nn.Conv2d(c, out_channels * self.patch**2, 3, padding=1))
 
-    def forward(
-        self,
-        x_t: Tensor,
-        t: Tensor,
-        vector: Tensor | None = None,
-        tokens: Tensor | None = None,
-        mask: Tensor | None = None,
-        labels: Tensor | None = None,
-    ) -> Tensor:
-        emb = self.embed(t, vector, labels)
-        h, bridges = self.descend(x_t, emb, tokens, mask)
-        for block, attend, upsample in self.up:
-            h = upsample(
-                attend(block(torch.cat([h, bridges.pop()], dim=1), emb), tokens, mask), emb
-            )
-        return F.pixel_shuffle(self.last(F.silu(self.norm(h))), self.patch)
+# %% ../../nbs/networks/adm.ipynb #c013p1
+@patch
+def ascend(
+    self: ADMUNet, h: Tensor, bridges: list[Tensor], emb: Tensor, tokens: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """The middle's features (B, C, h, w) and the bridges -> (B, out_channels, H, W)."""
+    for block, attend, larger in self.up:
+        h = attend(block(torch.cat([h, bridges.pop()], dim=1), emb), tokens, mask)
+        h = larger(h, emb)
+    return F.pixel_shuffle(self.last(self.act(self.norm(h))), self.patch)
+
+
+@patch
+def forward(
+    self: ADMUNet, x_t: Tensor, t: Tensor, vector: Tensor | None = None,
+    tokens: Tensor | None = None, mask: Tensor | None = None, labels: Tensor | None = None,
+) -> Tensor:
+    emb = self.embed(t, vector, labels)
+    h, bridges = self.descend(x_t, emb, tokens, mask)
+    return self.ascend(h, bridges, emb, tokens, mask)
 
 # %% ../../nbs/networks/adm.ipynb #c019
 @torch.no_grad()
@@ -218,10 +207,10 @@ def start_from(network: ADMUNet, trained: ADMUNet) -> list[str]:
         if w is not None and w.shape == ours.shape:
             ours.copy_(w)
         elif "conv" in name or "qkv" in name:
+            there = "missing" if w is None else tuple(w.shape)
             raise ValueError(
-                f"{name} is {tuple(ours.shape)} here and"
-                f" {tuple(w.shape) if w is not None else 'missing'} in the trained network;"
-                " start from one with the same widths and depth"
+                f"{name} is {tuple(ours.shape)} here and {there} in the trained network; start"
+                " from one with the same widths and depth"
             )
         else:
             left.append(name)
@@ -229,27 +218,26 @@ def start_from(network: ADMUNet, trained: ADMUNet) -> list[str]:
 
 # %% ../../nbs/networks/adm.ipynb #c024
 class AttentionPool(nn.Module):
-    """One vector for a grid: the mean place attends to all places (CLIP, sec. 2.4; ADM's
+    """One vector for a grid: the mean position attends to all positions (CLIP, sec. 2.4; ADM's
     classifier). x: (B, C, side, side) -> (B, out).
     """
 
     def __init__(self, side: int, channels: int, head_dim: int, out: int):
         super().__init__()
         self.heads = channels // head_dim
-        self.places = nn.Parameter(torch.randn(side**2 + 1, channels) / channels**0.5)
+        positions = torch.randn(side**2 + 1, channels) / channels**0.5
+        self.position_embedding = nn.Parameter(positions)
         self.qkv, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, out)
 
     def forward(self, x: Tensor) -> Tensor:
         x = rearrange(x, "b c h w -> b (h w) c")
-        if x.shape[1] + 1 != len(self.places):
+        room = len(self.position_embedding) - 1
+        if x.shape[1] != room:
             raise ValueError(
-                f"the pool was made for {len(self.places) - 1} places, got {x.shape[1]}; resize"
-                " the pictures"
+                f"the pool was made for {room} positions, got {x.shape[1]}; resize the pictures"
             )
-        x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + self.places
-        q, k, v = rearrange(
-            self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads
-        )
+        x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + self.position_embedding
+        q, k, v = split_heads(self.qkv(x), self.heads, 3)
         return self.out(attention(q[:, :, :1], k, v).flatten(1))
 
 # %% ../../nbs/networks/adm.ipynb #c024a
@@ -259,22 +247,16 @@ class ADMClassifier(ADMBody):
     """
 
     def __init__(
-        self,
-        size: int = 64,
-        out: int = 1000,
-        channels: int = 128,
-        depth: int = 4,
-        head_dim: int = 64,
-        **body,
+        self, size: int = 64, out: int = 1000, channels: int = 128, depth: int = 4,
+        head_dim: int = 64, **body,
     ):
         super().__init__(3, channels, depth=depth, head_dim=head_dim, **body)
         c, side = self.widths[-1], size // self.patch // 2 ** (len(self.widths) - 1)
-        self.norm, self.pool = nn.GroupNorm(self.down[0][0].norm1.num_groups, c), AttentionPool(
-            side, c, head_dim, out
-        )
+        self.norm = nn.GroupNorm(self.down[0][0].norm1.num_groups, c)
+        self.pool = AttentionPool(side, c, head_dim, out)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        h, _ = self.descend(x_t, self.embed(t, None, None))
+        h, _ = self.descend(x_t, self.embed(t))
         return self.pool(F.silu(self.norm(h)))
 
 # %% ../../nbs/networks/adm.ipynb #c027

@@ -276,7 +276,7 @@ class VQAutoencoder(Autoencoder):
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents (B, c, h, w), quantised on the way -> pictures (B, 3, f h, f w)."""
-        return super().decode(self.quantizer(z)[0])
+        return super().decode(self.quantizer(z)[0].to(z.dtype))
 
     def bottleneck(
         self, x: Tensor, generator: torch.Generator | None = None

@@ -10,6 +10,7 @@ __all__ = ['Reader', 'BertBlock', 'Bert', 'Borrowed', 'SharedRows', 'distinct', 
 # %% ../../nbs/networks/language.ipynb #c003
 from typing import Callable
 import torch
+from fastcore.basics import patch
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .t5 import T5Encoder
@@ -20,22 +21,14 @@ from .transformer import MLP, SelfAttention
 class Reader(nn.Module):
     """A small T5 encoder over the course's own tokens.
 
-    `read` gives a caption's states; the tower itself is `t5`, its arguments are those of
-    T5Encoder.
-
-    Captions are read up to `length` tokens, the start token included; a longer one is a
-    ValueError that shows it.
+    `read` gives a caption's states; the encoder itself is `t5`, its arguments are those of
+    T5Encoder. Captions are read up to `length` tokens, the start token included; a longer one
+    is a ValueError that shows it.
     """
 
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        length: int = 32,
-        dim: int = 96,
-        depth: int = 3,
-        heads: int = 3,
-        head_dim: int = 32,
-        hidden: int = 192,
+        self, tokenizer: Tokenizer, length: int = 32, dim: int = 96, depth: int = 3,
+        heads: int = 3, head_dim: int = 32, hidden: int = 192,
     ):
         super().__init__()
         self.tokenizer, self.length, self.dim = tokenizer, length, dim
@@ -47,9 +40,8 @@ class Reader(nn.Module):
         The empty caption is the start token alone.
         """
         ids = self.tokenizer.encode(captions, self.length)
-        return ids[:, : int((ids != Tokenizer.pad).sum(1).max())].to(
-            self.t5.words.weight.device
-        )
+        longest = int((ids != Tokenizer.pad).sum(1).max())
+        return ids[:, :longest].to(self.t5.token_embedding.weight.device)
 
     def forward(self, ids: Tensor) -> dict[str, Tensor]:
         """ids: (B, L) -> {"tokens": (B, L, dim), zero at padding, "mask": (B, L) bool, True for
@@ -61,8 +53,9 @@ class Reader(nn.Module):
     @torch.no_grad()
     def read(self, captions: list[str]) -> dict[str, Tensor]:
         """Captions to states, without gradients: {"tokens": (B, L, dim), "mask": (B, L)}."""
-        with torch.autocast(self.t5.words.weight.device.type, enabled=False):
-            return self(self.encode(captions))
+        ids = self.encode(captions)
+        with torch.autocast(ids.device.type, enabled=False):
+            return self(ids)
 
 # %% ../../nbs/networks/language.ipynb #c010
 class BertBlock(nn.Module):
@@ -81,40 +74,30 @@ class BertBlock(nn.Module):
 
 # %% ../../nbs/networks/language.ipynb #c010a
 class Bert(nn.Module):
-    """BERT's encoder.
+    """BERT's encoder; the defaults are MiniLM-L6's.
 
-    The defaults are MiniLM-L6's. ids: (B, L) int64, mask: (B, L) bool, True for words -> states
-    (B, L, dim). The first of two kinds of segment is taken.
+    ids: (B, L) int64, mask: (B, L) bool, True for words -> states (B, L, dim). The first of two
+    kinds of segment is taken.
     """
 
     def __init__(
-        self,
-        vocab_size: int = 30_522,
-        dim: int = 384,
-        depth: int = 6,
-        heads: int = 12,
-        hidden: int = 1536,
-        length: int = 512,
+        self, vocab_size: int = 30_522, dim: int = 384, depth: int = 6, heads: int = 12,
+        hidden: int = 1536, length: int = 512,
     ):
         super().__init__()
-        self.words, self.places, self.segments = (
-            nn.Embedding(vocab_size, dim),
-            nn.Embedding(length, dim),
-            nn.Embedding(2, dim),
-        )
-        self.norm, self.blocks = nn.LayerNorm(dim, eps=1e-12), nn.ModuleList(
-            BertBlock(dim, heads, hidden) for _ in range(depth)
-        )
+        self.token_embedding = nn.Embedding(vocab_size, dim)
+        self.position_embedding = nn.Embedding(length, dim)
+        self.segment_embedding = nn.Embedding(2, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.blocks = nn.ModuleList(BertBlock(dim, heads, hidden) for _ in range(depth))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        if ids.shape[1] > len(self.places.weight):
-            raise ValueError(
-                f"this language model reads {len(self.places.weight)} tokens, got"
-                f" {ids.shape[1]}; shorten the text"
-            )
-        x = self.norm(
-            self.words(ids) + self.places.weight[: ids.shape[1]] + self.segments.weight[0]
-        )
+        positions, L = self.position_embedding.weight, ids.shape[1]
+        if L > len(positions):
+            known = f"this language model reads {len(positions)} tokens"
+            raise ValueError(f"{known}, got {L}; shorten the text")
+        x = self.token_embedding(ids) + positions[:L] + self.segment_embedding.weight[0]
+        x = self.norm(x)
         for block in self.blocks:
             x = block(x, mask)
         return x
@@ -129,7 +112,8 @@ class Borrowed:
     """
 
     def __init__(self, states, bpe, dim: int, length: int = 64):
-        self.states, self.bpe, self.dim, self.length = states, bpe, dim, length
+        self.states, self.bpe = states, bpe
+        self.dim, self.length = dim, length
         bpe.no_padding()
         bpe.no_truncation()
 
@@ -140,8 +124,8 @@ class Borrowed:
         """
         rows = token_rows(self.bpe, captions, self.length, special=True)
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-        for place, row in zip(ids, rows):
-            place[: len(row)] = torch.tensor(row)
+        for filled, row in zip(ids, rows):
+            filled[: len(row)] = torch.tensor(row)
         return ids, torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])
 
     @torch.no_grad()
@@ -183,21 +167,19 @@ def read_all(
     from tqdm.auto import tqdm
 
     texts, which = distinct(captions)
-    parts = [
-        language.read(texts[i : i + batch])
-        for i in tqdm(
-            range(0, len(texts), batch),
-            desc="reading captions",
-            unit="batch",
-            disable=not progress or len(texts) <= batch,
-        )
-    ]
+    quiet = not progress or len(texts) <= batch
+    starts = range(0, len(texts), batch)
+    bar = tqdm(starts, desc="reading captions", unit="batch", disable=quiet)
+    parts = [language.read(texts[i : i + batch]) for i in bar]
     longest = max(p["mask"].shape[1] for p in parts)
-    grow = lambda x: F.pad(x, (0, 0) * (x.ndim - 2) + (0, longest - x.shape[1])).cpu()
-    return {
-        "tokens": SharedRows(torch.cat([grow(p["tokens"].half()) for p in parts]), which),
-        "mask": SharedRows(torch.cat([grow(p["mask"]) for p in parts]), which),
-    }
+
+    def joined(rows):
+        padding = [(0, 0) * (x.ndim - 2) + (0, longest - x.shape[1]) for x in rows]
+        table = torch.cat([F.pad(x, pad).cpu() for x, pad in zip(rows, padding)])
+        return SharedRows(table, which)
+
+    tokens = joined([p["tokens"].half() for p in parts])
+    return {"tokens": tokens, "mask": joined([p["mask"] for p in parts])}
 
 # %% ../../nbs/networks/language.ipynb #c019
 def overlap(ours: list[tuple[int, int]], theirs: list[tuple[int, int]]) -> Tensor:
@@ -205,12 +187,10 @@ def overlap(ours: list[tuple[int, int]], theirs: list[tuple[int, int]]) -> Tenso
     len(theirs)), from (start, end) pairs.
     """
     a, b = torch.tensor(ours).reshape(-1, 2), torch.tensor(theirs).reshape(-1, 2)
-    return (
-        torch.minimum(a[:, None, 1], b[None, :, 1])
-        - torch.maximum(a[:, None, 0], b[None, :, 0])
-    ).clamp(min=0)
+    ends = torch.minimum(a[:, None, 1], b[None, :, 1])
+    return (ends - torch.maximum(a[:, None, 0], b[None, :, 0])).clamp(min=0)
 
-
+# %% ../../nbs/networks/language.ipynb #c019p1
 class Distillation(nn.Module):
     """Teaches a Reader from a Borrowed language model: a stage with `prepare` and `loss`, for
     `training.loop.train`.
@@ -221,19 +201,15 @@ class Distillation(nn.Module):
     """
 
     def __init__(
-        self,
-        reader: Reader,
-        teacher: Callable[[], Borrowed],
-        features: int = 128,
-        reach: int = 4,
-        weight: float = 0.1,
+        self, reader: Reader, teacher: Callable[[], Borrowed], features: int = 128,
+        reach: int = 4, weight: float = 0.1,
     ):
         super().__init__()
         self.reader, self.teacher = reader, teacher
         self.reach, self.weight = reach, weight
-        self.imitate, self.neighbours = nn.Linear(reader.dim, features), nn.ModuleList(
-            nn.Linear(reader.dim, reader.dim) for _ in range(2 * reach)
-        )
+        self.imitate = nn.Linear(reader.dim, features)
+        layers = [nn.Linear(reader.dim, reader.dim) for _ in range(2 * reach)]
+        self.neighbours = nn.ModuleList(layers)
 
     @torch.no_grad()
     def targets(self, teacher: Borrowed, texts: list[str]) -> tuple[Tensor, Tensor]:
@@ -243,107 +219,107 @@ class Distillation(nn.Module):
         texts = tidy(texts)
         states, found, lengths = teacher.read(texts)["tokens"], [], []
         states = F.layer_norm(states, states.shape[-1:])
-        for text, state, theirs, ours in zip(
-            texts,
-            states,
-            teacher.bpe.encode_batch(texts),
-            self.reader.tokenizer.bpe.encode_batch(texts),
-        ):
+        cuts = (bpe.encode_batch(texts) for bpe in (teacher.bpe, self.reader.tokenizer.bpe))
+        for state, theirs, ours in zip(states, *cuts):
             shared = overlap(ours.offsets, theirs.offsets).float()
-            none = (
-                shared.sum(1) == 0
-            )  # a lone space, say: it takes the state of the start token
-            shared[none, 0] = 1
-            found += [
-                state[:1],
-                shared / shared.sum(1, keepdim=True) @ state[: shared.shape[1]],
-            ]
+            # what shares no letter, a lone space, say, takes the state of the start token
+            shared[shared.sum(1) == 0, 0] = 1
+            mean = shared / shared.sum(1, keepdim=True)
+            found += [state[:1], mean @ state[: shared.shape[1]]]
             lengths.append(1 + len(ours.ids))
         return torch.cat(found), torch.tensor(lengths)
 
-    def prepare(self, data) -> dict[str, Tensor]:
-        """The teacher's states for all captions and for the emoji's tags, kept by this stage;
-        for each picture the numbers of its two texts, (N, 2) int64.
-        """
-        from tqdm.auto import tqdm
+# %% ../../nbs/networks/language.ipynb #c019p2
+@patch
+def texts_of(self: Distillation, data) -> tuple[list[str], Tensor]:
+    """The different texts of some pictures, their captions and their tags where there are any
+    that the reader can take, and the numbers of each picture's two: (N, 2).
+    """
+    bpe, captions = self.reader.tokenizer.bpe, list(data.captions)
+    rows = zip(data.tags, data.styles, captions)
+    tags = [", ".join(t[:10]) if style != "shapes" and t else c for t, style, c in rows]
+    lengths = [len(e.ids) for e in bpe.encode_batch(tags)]
+    rows = zip(tags, lengths, captions)
+    tags = [text if n < self.reader.length else c for text, n, c in rows]
+    texts, which = distinct(captions + tags)
+    return texts, which.view(2, -1).T.contiguous()
 
-        teacher = self.teacher()
-        words = [
-            ", ".join(tags[:10]) if style != "shapes" and tags else caption
-            for tags, style, caption in zip(data.tags, data.styles, data.captions)
-        ]
-        fits = [
-            len(e.ids) < self.reader.length
-            for e in self.reader.tokenizer.bpe.encode_batch(words)
-        ]
-        texts, which = distinct(
-            list(data.captions)
-            + [w if ok else c for w, ok, c in zip(words, fits, data.captions)]
-        )
-        axes = mean = None
-        found, lengths = [], []
-        for i in tqdm(range(0, len(texts), 256), desc="the teacher reads", unit="batch"):
-            states, n = self.targets(teacher, texts[i : i + 256])
-            if axes is None:  # principal components, from the first texts of a random order
-                some = torch.cat(
-                    [
-                        self.targets(
-                            teacher,
-                            [texts[k] for k in torch.randperm(len(texts))[:512].tolist()],
-                        )[0],
-                        states,
-                    ]
-                )
-                mean = some.mean(0)
-                axes = torch.linalg.eigh((some - mean).T @ (some - mean))[1][
-                    :, -self.imitate.out_features :
-                ]
-            found.append(((states - mean) @ axes).half())
-            lengths.append(n)
-        device, lengths = next(self.parameters()).device, torch.cat(lengths)
-        self.lessons = {
-            "states": torch.cat(found).to(device),
-            "first": (lengths.cumsum(0) - lengths).to(device),
-            "ids": self.reader.tokenizer.encode(texts, self.reader.length).to(device),
-        }
-        self.spread = self.lessons["states"].float().var(0).sum()
-        return {"texts": which.view(2, -1).T.contiguous()}
+# %% ../../nbs/networks/language.ipynb #c019p5
+@patch
+def prepare(self: Distillation, data) -> dict[str, Tensor]:
+    """The teacher's states for all captions and for the emoji's tags, kept by this stage; for
+    each picture the numbers of its two texts, (N, 2) int64.
+    """
+    from tqdm.auto import tqdm
 
-    def loss(self, batch: dict) -> dict[str, Tensor]:
-        """batch: {"texts": (B, 2)}, from `prepare`.
+    teacher, (texts, which) = self.teacher(), self.texts_of(data)
+    found, lengths, axes = [], [], None
+    for i in tqdm(range(0, len(texts), 256), desc="the teacher reads", unit="batch"):
+        states, n = self.targets(teacher, texts[i : i + 256])
+        if axes is None:  # principal components, from the first texts of a random order
+            some = [texts[k] for k in torch.randperm(len(texts))[:512].tolist()]
+            some = torch.cat([self.targets(teacher, some)[0], states])
+            mean = some.mean(0)
+            _, axes = torch.linalg.eigh((some - mean).T @ (some - mean))
+            axes = axes[:, -self.imitate.out_features :]
+        found.append(((states - mean) @ axes).half())
+        lengths.append(n)
+    device, lengths = next(self.parameters()).device, torch.cat(lengths)
+    self.lessons = {
+        "states": torch.cat(found).to(device),
+        "first": (lengths.cumsum(0) - lengths).to(device),
+        "ids": self.reader.tokenizer.encode(texts, self.reader.length).to(device),
+    }
+    self.spread = self.lessons["states"].float().var(0).sum()
+    return {"texts": which}
 
-        Returns {"loss", "unexplained": share of the teacher's variance, "named": share of
-        neighbours named right}.
-        """
-        text = torch.where(
-            torch.rand(len(batch["texts"]), device=batch["texts"].device) < 0.75,
-            batch["texts"][:, 0],
-            batch["texts"][:, 1],
-        )
-        ids = self.lessons["ids"][text]
-        ids = ids[:, : int((ids != Tokenizer.pad).sum(1).max())]
-        seen = self.reader(ids)
-        mask, row = seen["mask"], self.lessons["first"][text][:, None] + torch.arange(
-            ids.shape[1], device=ids.device
-        )
-        wanted = self.lessons["states"][row.clamp(max=len(self.lessons["states"]) - 1)].float()
-        words = mask.nonzero(as_tuple=True)
-        error = (self.imitate(seen["tokens"])[words].float() - wanted[words]).square()
-        unexplained = error.sum(-1).mean() / self.spread
-        far = int(torch.randint(1, self.reach + 1, ())) * (1 if torch.rand(()) < 0.5 else -1)
-        there = torch.roll(ids, -far, 1)
-        ends = torch.arange(ids.shape[1], device=ids.device) + far
-        known = mask & torch.roll(mask, -far, 1) & (ends >= 0) & (ends < ids.shape[1])
-        known = known.nonzero(as_tuple=True)
-        n = max(1, len(known[0]))
-        guess = self.neighbours[far - 1 if far > 0 else self.reach - far - 1](
-            seen["tokens"][known]
-        )
-        scores = F.linear(guess, self.reader.t5.words.weight / self.reader.dim**0.5).float()
-        naming = F.cross_entropy(scores, there[known], reduction="sum") / n
-        named = (scores.argmax(-1) == there[known]).float().sum() / n
-        return {
-            "loss": unexplained + self.weight * naming,
-            "unexplained": unexplained.detach(),
-            "named": named.detach(),
-        }
+# %% ../../nbs/networks/language.ipynb #c019p3
+@patch
+def unexplained(self: Distillation, text: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    """Share of the teacher's variance that our states leave unexplained. text: (B,), numbers of
+    texts; tokens (B, L, dim), mask (B, L): what the reader says of them.
+    """
+    taught = self.lessons["states"]
+    column = torch.arange(mask.shape[1], device=mask.device)
+    row = self.lessons["first"][text][:, None] + column
+    wanted = taught[row.clamp(max=len(taught) - 1)].float()
+    error = (self.imitate(tokens).float() - wanted).square().sum(-1)
+    return (error * mask).sum() / mask.sum() / self.spread
+
+
+@patch
+def named(self: Distillation, ids: Tensor, tokens: Tensor, mask: Tensor) -> tuple:
+    """Each state names the word that stands so many places away, a distance and a side drawn
+    anew: (cross-entropy, share named right). ids, mask: (B, L), tokens: (B, L, dim).
+    """
+    far = int(torch.randint(1, self.reach + 1, ())) * (1 if torch.rand(()) < 0.5 else -1)
+    there = torch.roll(ids, -far, 1)
+    ends = torch.arange(ids.shape[1], device=ids.device) + far
+    known = mask & torch.roll(mask, -far, 1) & (ends >= 0) & (ends < ids.shape[1])
+    known = known.nonzero(as_tuple=True)
+    n = max(1, len(known[0]))
+    guess = self.neighbours[far - 1 if far > 0 else self.reach - far - 1](tokens[known])
+    words = self.reader.t5.token_embedding.weight / self.reader.dim**0.5
+    scores = F.linear(guess, words).float()
+    wrong = F.cross_entropy(scores, there[known], reduction="sum") / n
+    return wrong, (scores.argmax(-1) == there[known]).float().sum() / n
+
+# %% ../../nbs/networks/language.ipynb #c019p6
+@patch
+def loss(self: Distillation, batch: dict) -> dict[str, Tensor]:
+    """batch: {"texts": (B, 2)}, from `prepare`: three times of four the caption is read, else
+    the tags.
+
+    Returns {"loss", "unexplained": share of the teacher's variance, "named": share of
+    neighbours named right}.
+    """
+    captions, tags = batch["texts"].unbind(1)
+    first = torch.rand(len(captions), device=captions.device) < 0.75
+    text = torch.where(first, captions, tags)
+    ids = self.lessons["ids"][text]
+    ids = ids[:, : int((ids != Tokenizer.pad).sum(1).max())]
+    seen = self.reader(ids)
+    unexplained = self.unexplained(text, **seen)
+    wrong, right = self.named(ids, **seen)
+    loss = unexplained + self.weight * wrong
+    return {"loss": loss, "unexplained": unexplained.detach(), "named": right.detach()}

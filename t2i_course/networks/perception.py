@@ -25,37 +25,22 @@ class EdgeFeatures(nn.Module):
 
     def __init__(self, scales: int = 3):
         super().__init__()
-        g = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16  # a blur of width 1
-        d, dd = (
-            torch.tensor([-1.0, -2.0, 0.0, 2.0, 1.0]) / 4,
-            torch.tensor([1.0, 0.0, -2.0, 0.0, 1.0]) / 2,
-        )
-        pairs = [
-            (g, g),
-            (g, d),
-            (d, g),
-            (g, dd),
-            (dd, g),
-            (d, d),
-        ]  # (down, across): blur, two slopes, two bends, the diagonal
         self.scales = scales
-        self.register_buffer(
-            "filters",
-            torch.stack([torch.outer(a, b) for a, b in pairs]).repeat(3, 1, 1)[:, None],
-            persistent=False,
-        )
-        self.register_buffer(
-            "opponent",
-            torch.tensor([[1, 1, 1], [1.5, -1.5, 0], [0.75, 0.75, -1.5]])[:, :, None, None] / 3,
-            persistent=False,
-        )
+        blur = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        slope = torch.tensor([-1.0, -2.0, 0.0, 2.0, 1.0]) / 4
+        bend = torch.tensor([1.0, 0.0, -2.0, 0.0, 1.0]) / 2
+        pairs = (blur, blur), (blur, slope), (slope, blur), (blur, bend), (bend, blur)
+        filters = torch.stack([torch.outer(*pair) for pair in (*pairs, (slope, slope))])
+        filters = filters.repeat(3, 1, 1)[:, None]  # six for each colour; (down, across)
+        opponent = torch.tensor([[1, 1, 1], [1.5, -1.5, 0], [0.75, 0.75, -1.5]]) / 3
+        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("opponent", opponent[:, :, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         answers, x = [], F.conv2d(x, self.opponent)
-        for i in range(self.scales):
-            answers.append(
-                F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), self.filters, groups=3)
-            )
+        for _ in range(self.scales):
+            padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
+            answers.append(F.conv2d(padded, self.filters, groups=3))
             x = F.avg_pool2d(x, 2)
         return answers
 
@@ -84,13 +69,10 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         layers, c = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)], width
         for i in range(1, depth + 1):
-            c_next = width * min(2**i, 8)
-            layers += [
-                nn.Conv2d(c, c_next, 4, 2 if i < depth else 1, 1),
-                nn.GroupNorm(groups, c_next),
-                nn.LeakyReLU(0.2),
-            ]
-            c = c_next
+            wider, stride = width * min(2**i, 8), 2 if i < depth else 1
+            layers += [nn.Conv2d(c, wider, 4, stride, 1), nn.GroupNorm(groups, wider)]
+            layers.append(nn.LeakyReLU(0.2))
+            c = wider
         self.body = nn.Sequential(*layers, nn.Conv2d(c, 1, 4, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,11 +105,9 @@ def adaptive_weight(reconstruction: Tensor, fool: Tensor, last: Tensor) -> Tenso
     """How much of the adversarial loss to take so that both pull equally hard at the decoder's
     last weights (VQGAN, eq. 7). Scalar, at most 1e4.
     """
-    pull = [
-        torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
-        for loss in (reconstruction, fool)
-    ]
-    return (pull[0] / (pull[1] + 1e-4)).clamp(max=1e4).detach()
+    losses = reconstruction, fool
+    pulls = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in losses]
+    return (pulls[0] / (pulls[1] + 1e-4)).clamp(max=1e4).detach()
 
 # %% ../../nbs/networks/perception.ipynb #k002
 def kernel_distance(a: Tensor, b: Tensor) -> float:
@@ -136,6 +116,9 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     are left out. The kernel is (1 + u v)^3 on features of about unit length. Source:
     Binkowski 2018 (KID), sec. 3.
     """
-    k = lambda u, v: (1 + u @ v.T) ** 3
-    apart = lambda m: (m.sum() - m.trace()) / (len(m) * (len(m) - 1))
-    return 1000 * float(apart(k(a, a)) + apart(k(b, b)) - 2 * apart(k(a, b)))
+
+    def alike(u, v):
+        k = (1 + u @ v.T) ** 3
+        return (k.sum() - k.trace()) / (len(k) * (len(k) - 1))
+
+    return 1000 * float(alike(a, a) + alike(b, b) - 2 * alike(a, b))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from .autoencoder import ResidualBlock
 from .transformer import attention
-from .unet import Skip, downsample, time_embedding, upsample
+from .unet import Skip, downsample, time_embedding, time_layers, upsample
 
 # %% ../../nbs/networks/sd_unet.ipynb #c004
 class CrossAttention(nn.Module):
@@ -166,8 +166,7 @@ class SDUNet(nn.Module):
             second = reader(level) if level in attention else Skip()
             return nn.ModuleList([res(c_in, channels[level]), second])
 
-        layers = nn.Linear(width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim)
-        self.time = nn.Sequential(*layers)
+        self.time = time_layers(width, emb_dim)
         self.first = nn.Conv2d(in_channels, width, 3, padding=1)
         self.down = levels_down(channels, num_res, pair)
         self.middle = nn.ModuleList([res(c, c), reader(-1), res(c, c)])

@@ -1,4 +1,4 @@
-"""Attention, a cache that makes drawing token by token cheap, and one stack of blocks for text towers, ViT and DALL-E
+"""Attention in four steps on a caption of six words; positions; a cache that makes drawing token by token cheap; one stack of blocks for text encoders, ViT and DALL-E
 
 Docs: https://t2i-course.github.io/t2i_course/networks/transformer.html.md"""
 
@@ -25,6 +25,8 @@ def attention(
     faster one there.
     """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        if mask is not None and mask.dtype == q.dtype:
+            mask = mask.float()
         with torch.autocast("cpu", enabled=False):
             return attention(q.float(), k.float(), v.float(), mask, causal).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
@@ -39,14 +41,8 @@ class Cache:
     """
 
     def __init__(
-        self,
-        depth: int,
-        batch: int,
-        heads: int,
-        length: int,
-        head_dim: int,
-        device=None,
-        dtype=None,
+        self, depth: int, batch: int, heads: int, length: int, head_dim: int,
+        device=None, dtype=None,
     ):
         self.seen, self.length = 0, length
         shape = depth, batch, heads, length, head_dim
@@ -108,9 +104,8 @@ class SelfAttention(nn.Module):
         self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None, block: int = 0
     ) -> Tensor:
         new, seen = x.shape[1], len(cache) if cache is not None else 0
-        q, k, v = (
-            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # three of (B, heads, N, d)
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, heads, N, d)
         if cache is not None:
             k, v = cache.append(block, k, v)
         triangle = self.causal and new > 1  # a single new place may see all there is
@@ -138,9 +133,8 @@ class MLP(nn.Module):
     def __init__(self, dim: int, hidden: int, activation: str = "gelu"):
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}"
-            )
+            known = ", ".join(ACTIVATIONS)
+            raise ValueError(f"unknown activation {activation!r}; choose one of {known}")
         self.activation = activation
         self.widen, self.narrow = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
 
@@ -154,11 +148,7 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self,
-        dim: int,
-        heads: int,
-        causal: bool = False,
-        activation: str = "gelu",
+        self, dim: int, heads: int, causal: bool = False, activation: str = "gelu",
         mlp_ratio: int = 4,
     ):
         super().__init__()
@@ -173,30 +163,22 @@ class Block(nn.Module):
 
 # %% ../../nbs/networks/transformer.ipynb #c024a
 class Transformer(nn.Module):
-    """A stack of pre-LayerNorm blocks with a last LayerNorm.
-
-    Embeddings, places and output layer are the caller's.
+    """A stack of pre-LayerNorm blocks with a last LayerNorm; embeddings, positions and output
+    layer are the caller's.
 
     x: (B, N, dim), mask: bool (True = may look), broadcastable to (B, N, all) or None, cache:
-    from `new_cache`, causal stacks only
-    -> (B, N, dim). With a cache, x holds only the new places.
-
+    from `new_cache`, causal stacks only -> (B, N, dim). With a cache, x holds only the new
+    places.
     """
 
     def __init__(
-        self,
-        dim: int,
-        depth: int,
-        heads: int,
-        causal: bool = False,
-        activation: str = "gelu",
-        mlp_ratio: int = 4,
+        self, dim: int, depth: int, heads: int, causal: bool = False,
+        activation: str = "gelu", mlp_ratio: int = 4,
     ):
         super().__init__()
         self.causal = causal
-        self.blocks = nn.ModuleList(
-            Block(dim, heads, causal, activation, mlp_ratio) for _ in range(depth)
-        )
+        sizes = dim, heads, causal, activation, mlp_ratio
+        self.blocks = nn.ModuleList(Block(*sizes) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
         self.reset()
 

@@ -139,15 +139,16 @@ def transformer_parameters(width, depth):
 
 
 @formula
-def clip_parameters(patch, width, depth, embed, text_width, image=224, words=49408, places=77):
-    """Parameters of a CLIP with a ViT: image tower, text tower with 12 blocks, two projections,
-    the temperature.
+def clip_parameters(patch, width, depth, embed, text_width):
+    """Parameters of a published CLIP with a ViT at 224 pixels: image encoder, text encoder with
+    12 blocks, two projections, the temperature.
     """
-    image_tower = 3 * patch**2 * width + ((image // patch) ** 2 + 2) * width + 4 * width
-    image_tower += transformer_parameters(width, depth) + width * embed
-    text_tower = (words + places) * text_width + 2 * text_width
-    text_tower += transformer_parameters(text_width, 12) + text_width * embed
-    return image_tower + text_tower + 1
+    vocab_size, length = 49408, 77
+    image_encoder = 3 * patch**2 * width + ((224 // patch) ** 2 + 2) * width + 4 * width
+    image_encoder += transformer_parameters(width, depth) + width * embed
+    text_encoder = (vocab_size + length) * text_width + 2 * text_width
+    text_encoder += transformer_parameters(text_width, 12) + text_width * embed
+    return image_encoder + text_encoder + 1
 
 # %% ../../nbs/papers/formulas.ipynb #c020
 def _built(make: Callable) -> int:

@@ -34,7 +34,7 @@ def module_lines(theirs: str, ours: str, module: nn.Module, head_by_head: bool) 
     lines = table_lines(at, {"norm": "norm"})
     lines += table_lines(at, {"proj_out": "out"}, as_matrix)
     lines += table_lines(at, {"qkv": "qkv"}, qkv)
-    return lines + table_lines(at, {"encoder_kv": "words"}, kv)
+    return lines + table_lines(at, {"encoder_kv": "token_kv"}, kv)
 
 # %% ../../nbs/published/adm.ipynb #c004b
 def adm_table(net: ADMBody, head_by_head: bool = True) -> list[tuple]:
@@ -46,7 +46,7 @@ def adm_table(net: ADMBody, head_by_head: bool = True) -> list[tuple]:
     ends = {"time_embed.0": "time.0", "time_embed.2": "time.2", "input_blocks.0.0": "first"}
     lines = [("label_emb.weight", "labels.weight")] if net.labels is not None else []
     if isinstance(net, ADMClassifier):
-        lines += [("out.2.positional_embedding", "pool.places", lambda w: w.T)]
+        lines += [("out.2.positional_embedding", "pool.position_embedding", lambda w: w.T)]
         pool = {"out.2.qkv_proj": "pool.qkv", "out.2.c_proj": "pool.out"}
         lines += table_lines({"": ""}, pool, as_matrix)
     else:

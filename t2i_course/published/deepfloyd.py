@@ -71,7 +71,7 @@ def if_config(params: dict) -> dict:
         multipliers=tuple(multipliers),
         attention=tuple(k for k in range(len(multipliers)) if 2**k in rates),
         emb_dim=max(multipliers) * params["model_channels"],
-        words_by_group=True,
+        token_group_norm=True,
         scale=0.7071 if params.get("scale_skip_connection") else 1.0,
     )
 
@@ -83,7 +83,7 @@ ENDS = {
     "encoder_pooling.1.v_proj": "pool.v",
     "encoder_pooling.2": "pool.project",
     "encoder_pooling.3": "pool.last",
-    "encoder_proj": "translate",
+    "encoder_proj": "token_projection",
     "aug_proj.0": "level.0",
     "aug_proj.2": "level.2",
 }
@@ -93,12 +93,10 @@ def if_table(net: ImagenUNet) -> list[tuple]:
     """Lines for `published.names.rename` from the names of the released IF to those of `net`.
     """
     lines = adm_table(net)
-    norms = [
-        (theirs.replace("encoder_kv", "norm_encoder"), ours.replace(".words.", ".words_norm."))
-        for theirs, ours, *_ in lines
-        if "encoder_kv" in theirs
-    ]
-    place = ("encoder_pooling.1.positional_embedding", "pool.place")
+    kv = [(theirs, ours) for theirs, ours, *_ in lines if "encoder_kv" in theirs]
+    old, new = ("encoder_kv", "norm_encoder"), ("token_kv", "token_norm")
+    norms = [(theirs.replace(*old), ours.replace(*new)) for theirs, ours in kv]
+    place = ("encoder_pooling.1.positional_embedding", "pool.position_embedding")
     return lines + norms + table_lines({"": ""}, ENDS) + [place]
 
 

@@ -29,7 +29,7 @@ IN_RES = {
     "conv2": "conv2",
     "conv_shortcut": "shortcut",
 }
-IN_ATTENTION = {"group_norm": "norm", "to_qkv": "qkv", "to_out.0": "out", "add_kv": "words"}
+IN_ATTENTION = {"group_norm": "norm", "to_qkv": "qkv", "to_out.0": "out", "add_kv": "token_kv"}
 ENDS = {
     "time_embedding.linear_1": "time.0",
     "time_embedding.linear_2": "time.2",
@@ -88,16 +88,16 @@ PRIOR_BLOCK = {
 PRIOR_LAYERS = {
     "time_embedding.linear_1": "time.0",
     "time_embedding.linear_2": "time.2",
-    "proj_in": "picture",
-    "embedding_proj": "caption",
-    "encoder_hidden_states_proj": "words",
-    "norm_out": "tower.norm",
+    "proj_in": "image_projection",
+    "embedding_proj": "text_projection",
+    "encoder_hidden_states_proj": "token_projection",
+    "norm_out": "transformer.norm",
     "proj_to_clip_embeddings": "out",
 }
 PRIOR = [
-    *table_lines({r"transformer_blocks\.(\d+)": r"tower.blocks.\1"}, PRIOR_BLOCK),
+    *table_lines({r"transformer_blocks\.(\d+)": r"transformer.blocks.\1"}, PRIOR_BLOCK),
     *table_lines({"": ""}, PRIOR_LAYERS),
-    ("positional_embedding", "places", lambda w: w[0]),
+    ("positional_embedding", "position_embedding", lambda w: w[0]),
     ("prd_embedding", "query", lambda w: w[0, 0]),
     ("clip_mean", "mean", lambda w: w[0]),
     ("clip_std", "std", lambda w: w[0]),
@@ -112,9 +112,9 @@ def load_prior(prior: nn.Module, state: dict[str, Tensor], origin: str = "the st
 
 # %% ../../nbs/published/karlo.ipynb #c015
 PROJECTION = [
-    ("learned_classifier_free_guidance_embeddings", "nothing"),
-    *table_lines({"": ""}, {"encoder_hidden_states_proj": "words"}),
-    *table_lines({"": ""}, {"text_encoder_hidden_states_norm": "tower.norm"}),
+    ("learned_classifier_free_guidance_embeddings", "null_embedding"),
+    *table_lines({"": ""}, {"encoder_hidden_states_proj": "token_projection"}),
+    *table_lines({"": ""}, {"text_encoder_hidden_states_norm": "transformer.norm"}),
 ]
 TWO = ("clip_image_embeddings_project_to_time_embeddings", "embedding_proj")
 
@@ -138,7 +138,7 @@ def load_decoder(
         order = "(channels tokens) ... -> (tokens channels) ..."
         return rearrange(w, order, tokens=decoder.tokens)
 
-    extra = table_lines({"": ""}, {"clip_extra_context_tokens_proj": "extra"}, by_token)
+    extra = table_lines({"": ""}, {"clip_extra_context_tokens_proj": "extra_tokens"}, by_token)
     rest = {k: v for k, v in projection.items() if k not in needed}
     state = rename(rest, PROJECTION + extra)
     weights = [projection[f"{name}.weight"] for name in TWO]

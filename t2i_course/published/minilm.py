@@ -29,9 +29,9 @@ LAYERS = {
 BERT_TABLE = [
     *table_lines({r"encoder\.layer\.(\d+)": r"blocks.\1"}, LAYERS),
     *table_lines({"embeddings": ""}, {"LayerNorm": "norm"}),
-    ("embeddings.word_embeddings.weight", "words.weight"),
-    ("embeddings.position_embeddings.weight", "places.weight"),
-    ("embeddings.token_type_embeddings.weight", "segments.weight"),
+    ("embeddings.word_embeddings.weight", "token_embedding.weight"),
+    ("embeddings.position_embeddings.weight", "position_embedding.weight"),
+    ("embeddings.token_type_embeddings.weight", "segment_embedding.weight"),
 ]
 LEFT_OUT = (r"pooler\..*", r"embeddings\.position_ids")
 

@@ -321,13 +321,13 @@ def text_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     out.
     """
     state = {f"text_model.{k.removeprefix('text_model.')}": v for k, v in state.items()}
-    return {k.removeprefix("text."): v for k, v in published_names(state).items()}
+    return {k.removeprefix("text_encoder."): v for k, v in published_names(state).items()}
 
 
 def check_text(sizes: dict, state: dict[str, Tensor]):
     """ValueError where the settings are not those of the text encoder's weights."""
-    blocks = {name.split(".")[2] for name in state if name.startswith("tower.blocks.")}
-    words, places = state.get("words.weight"), state.get("places")
+    blocks = {name.split(".")[2] for name in state if name.startswith("transformer.blocks.")}
+    words, places = state.get("token_embedding.weight"), state.get("position_embedding")
     if words is None or places is None:
         raise ValueError("the weights beside it are no CLIP text encoder")
     (vocab_size, dim), length = words.shape, len(places)

@@ -107,9 +107,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
 # %% ../../nbs/training/checkpoint.ipynb #c012
 def differences(then: Recipe, now: Recipe, steps: int) -> list[str]:
     """What makes the first `steps` steps of two recipes differ, in words."""
-    free, curve = {"save_every", "compile"}, {"steps", "lr", "warmup", "decay"}
+    curve = {"steps", "lr", "warmup", "decay"}
     a, b = asdict(then), asdict(now)
-    changed = [k for k in a if a[k] != b[k] and k not in free]
+    changed = [k for k in a if a[k] != b[k] and k != "save_every"]
     if all(then.lr_at(i) == now.lr_at(i) for i in range(steps)):
         changed = [k for k in changed if k not in curve]
     return [f"{k} was {a[k]} and is {b[k]}" for k in changed]
@@ -117,9 +117,10 @@ def differences(then: Recipe, now: Recipe, steps: int) -> list[str]:
 
 def check_same_run(path: Path, facts: dict, run: Run):
     """ValueError where a checkpoint's facts are not those of this run, saying what differs."""
-    step = facts["step"]
+    # earlier versions had a setting that changed no number
+    step, was = facts["step"], {k: v for k, v in facts["recipe"].items() if k != "compile"}
     try:
-        changed = differences(Recipe(**facts["recipe"]), run.recipe, step)
+        changed = differences(Recipe(**was), run.recipe, step)
     except (TypeError, ValueError) as e:
         raise ValueError(f"{path} holds a recipe that this version cannot read: {e}") from None
     for what, now in run.origin.items():

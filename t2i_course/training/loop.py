@@ -7,8 +7,7 @@ Docs: https://t2i-course.github.io/t2i_course/training/loop.html.md"""
 # %% auto #0
 __all__ = ['seed_of', 'draw_rows', 'check_data', 'batch_of', 'shards_of', 'with_the_same_buffers', 'restore', 'rounding',
            'add_gradients', 'processes', 'add_up', 'share', 'mean_of', 'take_step', 'is_due', 'check_rows',
-           'write_entry', 'summary_writer', 'shown', 'compile_networks', 'begin', 'check_agreement', 'write_down',
-           'train']
+           'write_entry', 'summary_writer', 'shown', 'begin', 'check_agreement', 'write_down', 'train']
 
 # %% ../../nbs/training/loop.ipynb #c002
 from contextlib import contextmanager, nullcontext
@@ -249,17 +248,6 @@ def shown(run: Run, progress: bool, board):
             board.close()
 
 # %% ../../nbs/training/loop.ipynb #c020
-def compile_networks(module: nn.Module):
-    """Let PyTorch compile the networks of a stage: the outermost modules that can be called,
-    for what is compiled is the call. A list of networks cannot be called.
-    """
-    for child in module.children():
-        if type(child).forward is nn.Module.forward:
-            compile_networks(child)
-        else:
-            child.compile()
-
-
 def begin(stage: nn.Module, data, recipe: Recipe, device, origin: str | None):
     """(a run at step 0, what the stage prepared): the network on its device, the same in all
     processes.
@@ -271,8 +259,6 @@ def begin(stage: nn.Module, data, recipe: Recipe, device, origin: str | None):
     share(stage.state_dict().values())
     prepare = getattr(stage, "prepare", None)
     prepared = prepare(data) if prepare else {}
-    if recipe.compile:
-        compile_networks(stage)
     about = {"pictures": fingerprint(data), "first weights": origin}
     ema, optimizers = EMA(stage, recipe.ema), optimizers_for(stage, recipe)
     return Run(stage, recipe, ema, optimizers, about), prepared

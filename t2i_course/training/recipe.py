@@ -39,10 +39,10 @@ def check_setting(name: str, kind: type, value):
     if name in WORDS:
         return
     fits = isinstance(value, (int, float) if kind is float else kind)
-    if not fits or (isinstance(value, bool) and kind is not bool):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false"}[kind]
+    if not fits or isinstance(value, bool):
+        wanted = {int: "a whole number", float: "a number"}[kind]
         raise ValueError(f"{name} is {wanted}, not {value!r}")
-    low, high = RANGES.get(name, (False, True))
+    low, high = RANGES[name]
     if not low <= value <= high:
         raise ValueError(f"{name} lies between {low} and {high}, got {value}")
 
@@ -72,7 +72,6 @@ class Recipe:
     grad_clip: float = 1.0
     ema: float = 0.999
     precision: str = "no"
-    compile: bool = False
     shards: int = 0
     seed: int = 0
     save_every: int = 500
