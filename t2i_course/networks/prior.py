@@ -218,10 +218,13 @@ class DiffusionPrior(nn.Module):
         self.register_buffer("std", torch.ones(embed))
 
     def forward(self, z: Tensor, t: Tensor, text: dict[str, Tensor]) -> Tensor:
-        given = z, time_embedding(t, len(self.query)), text["states"], text["vector"]
-        z, waves, states, vector = (x.to(self.query.dtype) for x in given)
+        def typed(x):  # this network may be half
+            return x.to(self.query.dtype)
+
+        states, waves = typed(text["states"]), typed(time_embedding(t, len(self.query)))
+        vector, image = self.text_projection(typed(text["vector"])), typed(z)
         query = self.query.expand(len(z), -1)
-        parts = self.text_projection(vector), self.time(waves), self.image_projection(z), query
+        parts = vector, self.time(waves), self.image_projection(image), query
         four = torch.stack(parts, 1)
         words = self.token_projection(states) + self.position_embedding[: states.shape[1]]
         x = torch.cat([words, four + self.position_embedding[-4:]], 1)
