@@ -1,5 +1,5 @@
-"""What must hold for every system, tried on tiny ones (`tiny`): half precision, and how captions
-are read.
+"""What must hold for every system, tried on tiny ones (`tiny`): half precision, and how
+captions are read.
 """
 
 import pytest

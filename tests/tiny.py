@@ -1,5 +1,5 @@
-"""Tiny systems of every kind, untrained, and what they are asked for: for tests that go over all
-of them.
+"""Tiny systems of every kind, untrained, and what they are asked for: for tests that go over
+all of them.
 """
 
 import atexit
