@@ -69,7 +69,7 @@ def spread_null(
             raise ValueError(f"{told}; encode both at the same length")
     return {name: null_conditioning[name].expand_as(v) for name, v in conditioning.items()}
 
-
+# %% ../nbs/readings/03_guidance.ipynb #50920190
 def classifier_free(
     denoiser: Denoiser, scale: float, null_conditioning: dict[str, Tensor]
 ) -> Denoiser:
