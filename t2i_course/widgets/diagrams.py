@@ -36,7 +36,8 @@ def thumbnail(picture, x, y, name="", side=64, above=False):
     centre; side: its width and height.
     """
     place = f"x='{x - side / 2}' y='{y - side / 2}' width='{side}' height='{side}'"
-    image = f"<image href='{data_url(png(picture))}' {place} style='image-rendering:pixelated'/>"
+    image = f"<image href='{data_url(png(picture))}' {place}"
+    image += " style='image-rendering:pixelated'/>"
     frame = f"<rect {place} fill='none' stroke='currentColor' stroke-opacity='.35'/>"
     base_line = y - side / 2 - 7 if above else y + side / 2 + 16
     return image + frame + (label(x, base_line, name) if name else "")
