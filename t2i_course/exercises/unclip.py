@@ -417,8 +417,7 @@ Exercise(
     """,
     check_slerp,
     (
-        r"The angle between them is $\Omega = \arccos \frac{a \cdot b}{|a||b|}$, one for each"
-        " row.",
+        r"The angle of each row is $\Omega = \arccos \frac{a \cdot b}{|a||b|}$.",
         r"The point is $\frac{\sin((1-w)\Omega)}{\sin \Omega}\, a + \frac{\sin(w \Omega)}{\sin"
         r" \Omega}\, b$.",
     ),
