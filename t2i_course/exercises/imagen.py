@@ -314,7 +314,7 @@ Exercise(
     "imagen.pool",
     "Ask for a summary",
     "Pool a caption's states by attention, several heads side by side (sec. 2.5; without the"
-    " projections). The map below shows whom your query asks.",
+    " projections). The map below compares captions by your summaries.",
     """
     def my_pool(query, states, mask, heads):
         "query (B, D), states (B, L, D) as keys and values, mask (B, L) of words -> (B, D)."
