@@ -5,7 +5,7 @@ python scripts/study_first_guess.py           # ten minutes on one core; needs t
 python scripts/study_first_guess.py ldm       # five
 
 Writes first_guess.json, or first_guess_ldm.json and a sheet of guesses and drawings, into
-nbs/readings/studies. Four ways to draw 300 held-out captions (ldm: 200), the base stage's
+nbs/readings/studies. Four ways to draw 300 held-out captions (ldm: 150), the base stage's
 pictures of 32 px (ldm: the whole system's of 64), the model's own guidance:
 
 without      the weights that were shipped before, of the same networks: no first guess, as in
@@ -158,7 +158,7 @@ def hears_order(model, times=(600, 800, 970)):
     return found, len(rows)
 
 
-def ldm(n=200):
+def ldm(n=150):
     """The study of reading 7."""
     captions = sample_shapes(n, 64, seed=17, split="test")[1]
     models, cards = {}, {}

@@ -5,7 +5,6 @@ python scripts/study_latents.py super --minutes 5.5        # two models that enl
 python scripts/study_latents.py first-stage --minutes 6    # a VQ autoencoder beside the KL one
 python scripts/study_latents.py figure6 --minutes 2.5      # one model behind f = 1, 2, 4 and 8
 python scripts/study_latents.py retrieval --minutes 4      # told four neighbours, not a caption
-python scripts/study_latents.py palette --minutes 4.5      # one model repairs four damages
 
 Each writes PNG sheets of pictures and a JSON file with how they were made to --out (default:
 nbs/readings/studies). The notebook computes its figures from the sheets. Minutes are minutes of
@@ -30,8 +29,8 @@ from t2i_course.clip import CLIP
 from t2i_course.ldm import LatentDiffusion, PatchCode, neighbours
 from t2i_course.networks.codebooks import k_means, psnr, usage
 from t2i_course.data.captioned import emoji, one_object, shapes, to_float, to_uint8
-from t2i_course.data.degrade import bsr_degrade, through_jpeg
-from t2i_course.networks.perception import EdgeFeatures, perceptual_distance
+from t2i_course.data.degrade import bsr_degrade
+from t2i_course.networks.perception import perceptual_distance
 from t2i_course.data.shapes import BACKGROUNDS, COLOURS, SHAPES
 from t2i_course.system import Stage
 from t2i_course.training.loop import train
@@ -425,102 +424,8 @@ def retrieval(minutes: float, out: Path) -> dict:
     return made | {"caption": caption, "k": k, "columns": 12, "sheets": sheets}
 
 
-TASKS = ("colourise", "fill", "widen", "repair")
-
-
-def damage(x, task: str, dice: random.Random):
-    """What Palette is shown of a picture (3, S, S) in [-1, 1], and where it may paint (1, S, S).
-
-    What is missing is noise, as in the paper.
-    """
-    side, paint = x.shape[-1], torch.ones(1, *x.shape[1:])
-    if task == "colourise":
-        return x.mean(0, keepdim=True).expand(3, -1, -1), paint
-    if task == "repair":
-        return through_jpeg(x, dice.randint(4, 25)), paint
-    paint = torch.zeros(1, *x.shape[1:])
-    if task == "fill":
-        height, width = (dice.randint(side // 4, side // 2) for _ in range(2))
-        top, left = dice.randint(0, side - height), dice.randint(0, side - width)
-        paint[:, top : top + height, left : left + width] = 1
-    else:
-        paint[:, :, side // 2 :] = 1
-        paint = paint.rot90(dice.randint(0, 3), (1, 2))
-    noise = torch.randn(x.shape, generator=rng(dice.randrange(2**31)))
-    return torch.where(paint > 0, noise.clamp(-2, 2) / 2, x), paint
-
-
-def plain(shown, paint, task: str, colours):
-    """What is there without a model: the mean colour of each gray, the nearest known pixel, the
-    edge drawn on, the picture as it came. shown: (3, S, S); colours: (3, 64), by gray.
-    """
-    if task == "colourise":
-        return colours[:, ((shown[0] + 1) * 31.5).round().long().clamp(0, 63)]
-    if task == "repair":
-        return shown
-    known = (paint[0] == 0).nonzero().float()
-    holes = (paint[0] > 0).nonzero()
-    nearest = known[torch.cdist(holes.float(), known).argmin(1)].long()
-    copy = shown.clone()
-    copy[:, holes[:, 0], holes[:, 1]] = shown[:, nearest[:, 0], nearest[:, 1]]
-    return copy
-
-
-@torch.no_grad()
-def palette(minutes: float, out: Path) -> dict:
-    """One U-Net on pixels of 32 px emoji, told the damaged picture beside the noise (Saharia
-    2022), for four tasks; against what is there without a model, on held-out emoji.
-    """
-    data, dice = emoji(32).split("train"), random.Random(0)
-    torch.manual_seed(0)
-    sizes = dict(channels=(64, 96), attention=(1,), patch=2, head_dim=16, emb_dim=128)
-    net, weight = UNet(6, 3, **sizes), (SCHEDULE.snr + 1).clamp(max=5)
-
-    def told(x_t, t, shown):
-        return net(torch.cat([x_t, shown], 1), t)
-
-    def loss(batch):
-        x = batch["image"]
-        shown = torch.stack([damage(p, dice.choice(TASKS), dice)[0] for p in x])
-        t = draw_times(len(x), SCHEDULE.T, 2.0)
-        return {"loss": diffusion_loss(told, SCHEDULE, x, shown, "x0", t=t, weight=weight).mean()}
-
-    with torch.enable_grad():
-        made = fit(Stage(net, loss), data, minutes, RECIPE)
-    net.eval()
-    some = to_float(data.images[:3000])
-    gray = ((some.mean(1) + 1) * 31.5).round().long().clamp(0, 63).flatten()
-    flat = some.movedim(1, -1).reshape(-1, 3)
-    sums = torch.zeros(64, 3).index_add_(0, gray, flat)
-    colours = (sums / gray.bincount(minlength=64).clamp(min=1)[:, None]).T
-    art = emoji(32)
-    unseen = [i for i, s in enumerate(art.splits) if s == "concept"]
-    unseen = [i for i in unseen if ":" not in art.captions[i]]
-    exam = to_float(art.images[random.Random(5).sample(unseen, 100)])
-    features, rows, found = EdgeFeatures(), {}, {}
-    for task in TASKS:
-        pairs = [damage(p, task, dice) for p in exam]
-        shown, paint = (torch.stack(x) for x in zip(*pairs))
-        x_T = torch.randn(exam.shape, generator=rng(1))
-        how = dict(prediction_type="x0", num_steps=24)
-        for step in dpm_solver_pp_2m(told, SCHEDULE, x_T, shown, **how):
-            pass
-        answer = torch.where(paint > 0, step.x, shown).clamp(-1, 1)
-        without = torch.stack([plain(s, p, task, colours) for s, p in pairs])
-        rows |= {f"{task}: shown": shown, f"{task}: plain": without, f"{task}: model": answer}
-        for who, y in (("plain", without), ("model", answer)):
-            seen = perceptual_distance(features, exam, y).mean()
-            dB = psnr(exam, y).clamp(max=60).mean()
-            found[f"{task}, {who}"] = {"psnr": round(float(dB), 2)}
-            found[f"{task}, {who}"]["perceptual"] = round(float(seen), 3)
-        print(task, found[f"{task}, plain"], found[f"{task}, model"])
-    sheet = {"truth": exam[:12]} | {name: x[:12] for name, x in rows.items()}
-    sheets = write_sheet(out / "palette.png", sheet, 5)
-    return made | {"n": len(exam), "tasks": TASKS, "found": found, "sheets": sheets}
-
-
 STUDIES = {"super": super_resolution, "first-stage": first_stage, "figure6": figure6}
-STUDIES |= {"retrieval": retrieval, "palette": palette}
+STUDIES["retrieval"] = retrieval
 
 
 def main():

@@ -528,10 +528,21 @@ def from_published(
     cls: LatentDiffusion,
     repo: str | Path = "stable-diffusion-v1-5/stable-diffusion-v1-5",
     revision: str = "main",
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> StableDiffusion:
     """A Stable Diffusion 1.x from the Hugging Face Hub, or from a folder in the layout of
-    diffusers. Needs a network the first time, and 4 GB.
+    diffusers: its weights whole or in parts, safetensors or pickles, also half precision.
+    Prints first what memory they take.
+
+    dtype: of the weights in memory. Needs a network the first time, and 4 GB of disk.
+    ValueError where a file cannot be fetched or does not fit.
     """
-    model = StableDiffusion(**sd_config(repo, revision))
+    config = sd_config(repo, revision)
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in StableDiffusion(**config).parameters())
+    needs = f"{weights / 1e6:.0f} M weights, {weights * dtype.itemsize / 1e9:.1f} GB"
+    print(f"Stable Diffusion: {needs} as {dtype} on {device}")
+    model = StableDiffusion(**config).to(dtype)
     load_stable_diffusion(model, repo, revision)
-    return model.eval()
+    return model.to(device).eval()
