@@ -5,7 +5,7 @@ python scripts/study_first_guess.py           # ten minutes on one core; needs t
 python scripts/study_first_guess.py ldm       # five
 
 Writes first_guess.json, or first_guess_ldm.json and a sheet of guesses and drawings, into
-nbs/readings/studies. Four ways to draw 300 held-out captions (ldm: 150), the base stage's
+nbs/readings/studies. Four ways to draw 300 held-out captions (ldm: 100), the base stage's
 pictures of 32 px (ldm: the whole system's of 64), the model's own guidance:
 
 without      the weights that were shipped before, of the same networks: no first guess, as in
@@ -118,14 +118,14 @@ def heard_of(model, captions, words=True, guess=True):
 def drawings(model, captions, **heard):
     """Pictures (N, 3, 64, 64) of a latent diffusion model, picture i from seed i."""
     found = []
-    options = model.options.given(guidance=2.0, num_steps=20)
+    options = model.options.given(guidance=2.0, num_steps=12)
     for k in tqdm(range(0, len(captions), 50)):
         some = captions[k : k + 50]
         z_T = model.noise(picture_generators(list(range(k, k + len(some))), len(some)))
-        steps = model.diffusion.sample(
+        *_, step = model.diffusion.sample(
             z_T, *heard_of(model, some, **heard), options, clip=False
         )
-        found.append(model.to_pictures(last(steps)).clamp(-1, 1))
+        found.append(model.to_pictures(step.x).clamp(-1, 1))
     return torch.cat(found)
 
 
@@ -158,7 +158,7 @@ def hears_order(model, times=(600, 800, 970)):
     return found, len(rows)
 
 
-def ldm(n=150):
+def ldm(n=100):
     """The study of reading 7."""
     captions = sample_shapes(n, 64, seed=17, split="test")[1]
     models, cards = {}, {}
@@ -188,7 +188,7 @@ def ldm(n=150):
     return {
         "command": "python scripts/study_first_guess.py ldm",
         "captions": n,
-        "num_steps": 20,
+        "num_steps": 12,
         "guidance": 2.0,
         "commits": {"without": LDM_EARLIER, "with": LDM_LATER},
         "steps": {name: c["stages"]["model"]["steps"] for name, c in cards.items()},

@@ -445,7 +445,9 @@ def guess_loss(self: LatentDiffusion, batch: dict) -> dict[str, Tensor]:
     the U-Net could answer to pure noise. Beyond the paper. batch: as in `latent_loss`.
     """
     told = drop_condition(*self.conditions(batch["caption"]), self.p_null)
-    return {"loss": F.mse_loss(told["channels"].float(), self.latents_of(batch))}
+    with torch.no_grad():
+        z_0 = self.latents_of(batch)
+    return {"loss": F.mse_loss(told["channels"].float(), z_0)}
 
 # %% ../nbs/readings/07_ldm.ipynb #c213
 class StableDiffusion(LatentDiffusion):
