@@ -245,7 +245,7 @@ EXAMPLES = {
   t2i systems
   t2i doctor
 
-exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped by Ctrl-C""",
+exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped (Ctrl-C, SIGTERM)""",
     "draw": """examples:
   t2i draw "two red circles on a white background"
   t2i draw "a fox" "a cat" --style twemoji --n 3 --seed 7 --grid --out pets.png
