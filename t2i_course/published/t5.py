@@ -123,14 +123,19 @@ def subwords(repo: str | Path, revision: str = "main"):
 
 def from_sentencepiece(repo: str | Path, revision: str):
     """What transformers makes of spiece.model."""
-    from transformers import AutoTokenizer
-
     try:
         path = file_of(repo, "spiece.model", revision)
     except Missing:
         raise Missing(
             f"no tokenizer in {repo}: neither tokenizer.json nor spiece.model; without it no"
             " word can be read. Copy it from where the model came from"
+        ) from None
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as e:
+        raise ValueError(
+            f"{path} alone needs the library transformers, which cannot be imported ({e}): pip"
+            " install transformers sentencepiece, or put a tokenizer.json beside it"
         ) from None
     with blaming(path):
         return AutoTokenizer.from_pretrained(repo, revision=revision).backend_tokenizer
