@@ -1,5 +1,5 @@
-"""The same twelve prompts for every system, on one sheet: seed 0, the first draw, the system's own
-guidance, nothing chosen.
+"""The same twelve prompts for every system, on one sheet: seed 0, the first draw, the system's
+own guidance, nothing chosen.
 
 usage: sheet.py [--out FILE] [SYSTEM ...]    (some minutes; README and home page show the file)
 
@@ -34,7 +34,8 @@ EMOJI = [
     "octopus, noto style",
     "sunflower, fluent style",
 ]
-SIDE, GAP, LEFT, TOP = 84, 4, 62, 74
+SIDE, GAP = 84, 4
+LEFT, TOP = 62, 74
 
 
 def held_out() -> set[str]:

@@ -88,8 +88,9 @@ def things(n: int = 100, seed: int = 0, split: str = "seen") -> list[dict]:
         record = drawn[style][wall[style]]
         about = dict(caption=f"{label}, {style} style", style=style, concept=label)
         rows[family(record["hexcode"])] = about | dict(index=wall[style], wall=wall)
-    if not 1 <= n <= len(rows):
-        raise ValueError(f"there are {len(rows)} such things; n lies in 1 .. {len(rows)}, not {n}")
+    most = len(rows)
+    if not 1 <= n <= most:
+        raise ValueError(f"there are {most} such things, so n lies in 1 .. {most}, not {n}")
     return dice.sample(list(rows.values()), n)
 
 # %% ../../nbs/measure/recognition.ipynb #r015
