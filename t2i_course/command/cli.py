@@ -6,7 +6,7 @@ Docs: https://t2i-course.github.io/t2i_course/command/cli.html.md"""
 
 # %% auto #0
 __all__ = ['MEASURES', 'EXAMPLES', 'evaluate_command', 'check_measures', 'measure', 'measure_judge', 'measure_more',
-           'measure_recognition', 'write_sheet', 'systems_command', 'data_command', 'doctor_command',
+           'write_sheet', 'measure_recognition', 'systems_command', 'data_command', 'doctor_command',
            'completion_command', 'parser', 'add_evaluate', 'add_data', 'main', 'answer']
 
 # %% ../../nbs/command/cli.ipynb #c032
@@ -170,6 +170,20 @@ def measure_more(model, card: dict, args):
         print("{pictures} pictures: {seconds} s on {machine}".format(**card["speed"]))
 
 
+def write_sheet(model, path: str, guidance: float, args) -> Path:
+    """The sheet of 24 held-out emoji as a PNG; the real ones beside them where they can be
+    rendered.
+    """
+    from importlib.util import find_spec
+    from t2i_course.storage import write_atomically
+    from t2i_course.measure.evaluation import emoji_sheet
+
+    sheet = emoji_sheet(
+        model, 24, args.seed, guidance, args.steps, real=find_spec("resvg_py") is not None
+    )
+    return write_atomically(path, lambda p: sheet.save(p, "png"))
+
+# %% ../../nbs/command/cli.ipynb #c034e
 def measure_recognition(model, card: dict, args) -> dict:
     """What --recognise asks for, {"seen", "held_out"}: `recognition` of both splits, at the
     guidance of the shapes' score.
@@ -188,20 +202,6 @@ def measure_recognition(model, card: dict, args) -> dict:
         )
     command = f"t2i evaluate {card['name']} --recognise {args.recognise} --seed {args.seed}"
     return found | {"command": command + f" --steps {args.steps}" * bool(args.steps)}
-
-
-def write_sheet(model, path: str, guidance: float, args) -> Path:
-    """The sheet of 24 held-out emoji as a PNG; the real ones beside them where they can be
-    rendered.
-    """
-    from importlib.util import find_spec
-    from t2i_course.storage import write_atomically
-    from t2i_course.measure.evaluation import emoji_sheet
-
-    sheet = emoji_sheet(
-        model, 24, args.seed, guidance, args.steps, real=find_spec("resvg_py") is not None
-    )
-    return write_atomically(path, lambda p: sheet.save(p, "png"))
 
 # %% ../../nbs/command/cli.ipynb #c036
 def systems_command(args) -> int:
@@ -357,7 +357,7 @@ def add_evaluate(p):
     scales = "one or several scales; the best counts (default: the system's own)"
     best_of = "draw N candidates a caption and measure the one that CLIP finds nearest to it"
     emoji = "also measure how often N held-out emoji can be picked out of twenty"
-    recognise = "also let a stranger (needs the extra [judge]) recognise N seen, N held-out emoji"
+    recognise = "also let a stranger (extra [judge]) recognise N seen and N held-out emoji"
     where = "card to write (default: card.json of the folder; nothing for a shipped system)"
 
     p.add_argument("system", help="a system of the course, or a folder of a trained one")
