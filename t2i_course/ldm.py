@@ -81,17 +81,20 @@ FIRST_STAGES = {"kl": KLAutoencoder, "vq": VQAutoencoder}
 class LatentDiffusion(TextToImage):
     """Text-to-image in the latent of an autoencoder (Rombach 2022).
 
-    tokenizer: JSON text; first_stage: "kl" or "vq"; autoencoder, text_encoder, guess, unet: the
-    parts' arguments; prediction_type, time_shift: of `Diffusion`; p_null: share of captions
-    emptied in training; penalty, perceptual, adversarial: weights in the autoencoder's loss;
-    crop: pixels of its training crops; guidance, num_steps, sampler: `options` for drawing.
+    tokenizer: JSON text; first_stage: "kl" or "vq"; autoencoder, text_encoder, unet: the parts'
+    arguments; guess: of FirstGuess (None, as in the paper: none); frozen_text: the text encoder
+    comes trained and stays as it is (Stable Diffusion; in the paper it learns along);
+    prediction_type, time_shift: of `Diffusion`; p_null: share of captions emptied in training;
+    penalty, perceptual, adversarial: weights in the autoencoder's loss; crop: pixels of its
+    training crops; guidance, num_steps, sampler: `options` for drawing.
     """
 
     renamed = {r"^text\.": "text_encoder.", r"^unet\.": "diffusion.network."}
 
     def __init__(
         self, tokenizer: str, image_size: int = 64, first_stage: str = "kl",
-        autoencoder: dict = {}, text_encoder: dict = {}, guess: dict = {}, unet: dict = {},
+        autoencoder: dict = {}, text_encoder: dict = {}, unet: dict = {},
+        guess: dict | None = None, frozen_text: bool = False,
         prediction_type: str = "x0", time_shift: float = 3.0, p_null: float = 0.1,
         penalty: float = 1e-2, perceptual: float = 0.1, adversarial: float = 0.0,
         crop: int = 32, guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++",
@@ -102,6 +105,7 @@ class LatentDiffusion(TextToImage):
             raise ValueError(f"first_stage is one of {known}, not {first_stage!r}")
         self.image_size, self.crop, self.p_null = image_size, crop, p_null
         self.penalty, self.perceptual, self.adversarial = penalty, perceptual, adversarial
+        self.frozen_text = frozen_text
         self.options = SamplingOptions(guidance, num_steps, sampler)
         self.autoencoder = FIRST_STAGES[first_stage](**autoencoder)
         self.features = EdgeFeatures()
@@ -112,22 +116,39 @@ class LatentDiffusion(TextToImage):
         self.text_encoder = TextEncoder(vocab_size=len(self.tokenizer), **text_encoder)
         dim = self.text_encoder.token_embedding.embedding_dim
         shape = {"side": side // 2, "channels": c, "dim": dim, "patch": 2}
-        self.guess = FirstGuess(**(shape | guess))
-        network = UNet(2 * c, c, patch=1, vector_dim=dim, token_dim=dim, **unet)
+        self.guess = None if guess is None else FirstGuess(**(shape | guess))
+        beside = 0 if guess is None else c
+        network = UNet(c + beside, c, patch=1, vector_dim=dim, token_dim=dim, **unet)
         self.diffusion = Diffusion(network, Schedule.cosine(), prediction_type, time_shift)
 
 # %% ../nbs/readings/07_ldm.ipynb #c8845328
 @patch(cls_method=True)
-def create(cls: LatentDiffusion, captions: list[str], **config) -> LatentDiffusion:
-    """A new, untrained model of the shipped size, its tokenizer trained on these captions;
-    `config` overrides the constructor's arguments.
+def create(
+    cls: LatentDiffusion,
+    captions: list[str],
+    guess: dict | None = None,
+    text_encoder_of: str | Path | None = None,
+    **config,
+) -> LatentDiffusion:
+    """A new, untrained model of the shipped size, its tokenizer trained on these captions.
+
+    guess: of a first guess, {} for its default sizes; None: none, as in the paper.
+    text_encoder_of: a saved LatentDiffusion whose tokenizer and text encoder are taken over and
+    frozen; `config` overrides the constructor's other arguments.
     """
     sizes = dict(
         autoencoder=dict(channels=(32, 64), num_res=1, patch=2, attend=False, groups=8),
         text_encoder=dict(dim=96, depth=2, heads=3),
         unet=dict(channels=(64, 96), attention=(1,), head_dim=16, emb_dim=128),
+        guess=guess,
     )
-    return cls(tokenizer=Tokenizer.from_captions(captions).to_str(), **(sizes | config))
+    if text_encoder_of is None:
+        return cls(Tokenizer.from_captions(captions).to_str(), **(sizes | config))
+    old = cls.from_pretrained(text_encoder_of)
+    sizes |= dict(text_encoder=old.config["text_encoder"], frozen_text=True)
+    new = cls(old.config["tokenizer"], **(sizes | config))
+    new.text_encoder.load_state_dict(old.text_encoder.state_dict())
+    return new
 
 
 @patch
@@ -150,13 +171,13 @@ def read(
     self: LatentDiffusion, captions: list[str], length: int | None = None
 ) -> dict[str, Tensor]:
     """Captions to what the U-Net is told: {"tokens": (B, L, dim), "mask": (B, L), "vector":
-    (B, dim), "channels": (B, c, h, w), the first guess}, L as long as the longest needs, or
-    `length`.
+    (B, dim)}, L as long as the longest needs, or `length`; with a first guess (beyond the
+    paper) also "channels": (B, c, h, w).
     """
     ids = self.tokenizer.encode(captions, self.text_encoder.length)
     longest = int((ids != Tokenizer.pad).sum(1).max())
     words = self.text_encoder(ids[:, : length or longest].to(self.device))
-    return words | {"channels": self.guess(**words)}
+    return words if self.guess is None else words | {"channels": self.guess(**words)}
 
 
 @patch
@@ -253,34 +274,46 @@ def guess_loss(self: LatentDiffusion, batch: dict) -> dict[str, Tensor]:
     return {"loss": F.mse_loss(told["channels"].float(), self.latents_of(batch))}
 
 
+@patch(as_prop=True)
+def learns_along(self: LatentDiffusion) -> bool:
+    """Is the text encoder trained together with the U-Net (Rombach 2022, eq. 3)? Else it was
+    trained beforehand, under a first guess or in another model, and is frozen.
+    """
+    return self.guess is None and not self.frozen_text
+
+
 @patch
 def latent_loss(self: LatentDiffusion, batch: dict) -> dict[str, Tensor]:
     """The second stage's loss (Rombach 2022, eq. 3): the diffusion stage's, on latents.
 
-    The text encoder is frozen here, as Stable Diffusion's is (in the paper it is trained
-    along). batch: as in `guess_loss`.
+    The text encoder is trained along, as in the paper, where it `learns_along`. batch: as in
+    `guess_loss`.
     """
     with torch.no_grad():
-        z_0, (told, null) = self.latents_of(batch), self.conditions(batch["caption"])
+        z_0 = self.latents_of(batch)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns_along):
+        told, null = self.conditions(batch["caption"])
     return self.diffusion.loss(z_0, told, null, self.p_null)
 
 # %% ../nbs/readings/07_ldm.ipynb #d9ce9311
 @patch(as_prop=True)
 def stages(self: LatentDiffusion) -> dict[str, Stage]:
     """"autoencoder" on crops of pictures, with a discriminator where `adversarial` is above 0;
-    "text" and then "model" on latents computed once.
+    then, on latents computed once, "text" (with a first guess) and "model".
     """
     judge = [PatchDiscriminator().to(self.device)] if self.adversarial else []
 
     def first_loss(batch):
         return self.autoencoder_loss(batch, *judge)
 
-    reader = nn.ModuleList([self.text_encoder, self.guess])
-    return {
-        "autoencoder": Stage(nn.ModuleList([self.autoencoder, *judge]), first_loss),
-        "text": Stage(reader, self.guess_loss, self.latents),
-        "model": Stage(self.diffusion, self.latent_loss, self.latents),
-    }
+    found = {"autoencoder": Stage(nn.ModuleList([self.autoencoder, *judge]), first_loss)}
+    if self.guess is not None:  # beyond the paper
+        reader = nn.ModuleList([self.text_encoder, self.guess])
+        found["text"] = Stage(reader, self.guess_loss, self.latents)
+    trained = self.diffusion
+    if self.learns_along:
+        trained = nn.ModuleList([self.text_encoder, self.diffusion])
+    return found | {"model": Stage(trained, self.latent_loss, self.latents)}
 
 # %% ../nbs/readings/07_ldm.ipynb #97ff6e34
 @patch
