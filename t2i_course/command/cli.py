@@ -94,9 +94,8 @@ def check_measures(system, args):
 
 # %% ../../nbs/command/cli.ipynb #c034b
 def measure(model, card: dict, args) -> dict:
-    """The card with the alignment of a system that draws, and what --emoji, --recognise and --speed ask
-    for;
-    prints it all.
+    """The card with the alignment of a system that draws, and what --emoji, --recognise and
+    --speed ask for; prints it all.
     """
     from t2i_course.measure.evaluation import score, score_table
 
