@@ -208,9 +208,10 @@ def check_page(
     )
     bad += [f"broken picture: {src}" for src in broken]
     bad += [f"cut off at the edge: {line[:120]}" for line in page.evaluate(CUT_OFF)]
+    bad += check_links(page, root, base)
+    page.wait_for_load_state("networkidle")  # what comes late may fail, and widgets are drawn
     count, wrong = check_sliders(page)
-    bad += wrong + check_links(page, root, base)
-    page.wait_for_load_state("networkidle")  # what comes late may fail, too
+    bad += wrong
     if shots:
         page.screenshot(path=str(shots / f"{rel.replace('/', '_')[:-5]}.png"), full_page=True)
     page.close()

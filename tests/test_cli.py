@@ -1238,7 +1238,7 @@ def test_data_refuses_sizes_and_writes_what_train_reads(capsys, tmp_path, monkey
     from t2i_course.data import captioned as data
 
     monkeypatch.setattr(
-        data, "training_set", lambda size, shapes, seed, *shares: data.shapes(shapes, size, seed)
+        data, "training_set", lambda size, shapes, seed, share: data.shapes(shapes, size, seed)
     )  # no rendering here
     assert main(["data", "--out", str(tmp_path / "x"), "--shapes", "5", "--seed", "3"]) == 0
     assert len(trainer.load_data(str(tmp_path / "x"), 32)) == 5

@@ -94,9 +94,8 @@ def check_measures(system, args):
 
 # %% ../../nbs/command/cli.ipynb #c034b
 def measure(model, card: dict, args) -> dict:
-    """The card with the alignment of a system that draws, and what --emoji, --recognise and --speed ask
-    for;
-    prints it all.
+    """The card with the alignment of a system that draws, and what --emoji, --recognise and
+    --speed ask for; prints it all.
     """
     from t2i_course.measure.evaluation import score, score_table
 
@@ -224,8 +223,7 @@ def data_command(args) -> int:
     from t2i_course.data.captioned import training_set
 
     print("drawing the pictures; rendered emoji are kept for the next time", file=sys.stderr)
-    shares = args.emoji_share, args.relation_share
-    data = training_set(args.size, args.shapes, args.seed, *shares)
+    data = training_set(args.size, args.shapes, args.seed, args.emoji_share)
     data.save(out)
     print(f"{out}: {data}, {out.stat().st_size / 1e6:.0f} MB")
     return 0
@@ -379,12 +377,10 @@ def add_data(p):
     """Options of t2i data."""
     side = "side of the pictures: 32, 64, 128 or 256 (default: 32)"
     share = "chance that training draws an emoji, not shapes (default: 0.65)"
-    where = "of the shapes drawn, how many say left of, above, ... (default: 0.55)"
     p.add_argument("--out", required=True, metavar="FILE", help="the file to write")
     p.add_number("--size", int, 1, 10_000, side, 32)
     p.add_number("--shapes", int, 1, 10_000_000, "pictures of shapes (default: 60000)", 60_000)
     p.add_number("--emoji-share", float, 0, 1, share, 0.65, "P")
-    p.add_number("--relation-share", float, 0, 1, where, 0.55, "P")
     add_seed(p, "of the shapes (default: 0)", 0)
     add_force(p)
 
