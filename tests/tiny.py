@@ -69,6 +69,10 @@ def ldm(**changes):
     return LatentDiffusion.create(CAPTIONS, image_size=16, crop=16, **(sizes | changes))
 
 
+def ldm_plain():
+    return ldm(guess=None)
+
+
 def ldm_vq():
     sizes = dict(channels=(8, 16), latent_channels=3, codes=16, num_res=1, groups=4)
     vq = dict(sizes, attend=False, decay=0.99)
@@ -146,7 +150,8 @@ def deepfloyd():
     return DeepFloydIF(language, net, image_size=16)
 
 
-MADE = pixel, clip, dalle, glide, ldm, ldm_vq, unclip, imagen, stable_diffusion, deepfloyd
+MADE = pixel, clip, dalle, glide, ldm, ldm_plain, ldm_vq, unclip, imagen
+MADE += stable_diffusion, deepfloyd
 SYSTEMS = {f.__name__: f for f in MADE}
 DRAWS = {
     "pixel": [dict(sampler=s, num_steps=4) for s in ("ddpm", "ddim", "dpm++")],
@@ -154,6 +159,7 @@ DRAWS = {
     "glide": [dict(sampler=s, num_steps=4) for s in ("ddpm", "ddim", "dpm++")]
     + [dict(sampler="ddpm", num_steps=4, clip_guidance=3.0)],
     "ldm": [dict(sampler=s, num_steps=4) for s in ("ddpm", "ddim", "dpm++")],
+    "ldm_plain": [dict(num_steps=2)],
     "ldm_vq": [dict(num_steps=2)],
     "unclip": [
         dict(num_steps=4, prior_steps=3),
@@ -192,6 +198,7 @@ STAGES = {
     "dalle": ["dvae", "transformer"],
     "glide": ["text", "base", "upsampler", "inpaint", "noisy_clip"],
     "ldm": ["autoencoder", "text", "model"],
+    "ldm_plain": ["autoencoder", "model"],
     "ldm_vq": ["autoencoder", "text", "model"],
     "unclip": ["prior", "ar_prior", "decoder", "upsampler"],
     "imagen": ["language", "base", "upsampler"],

@@ -226,7 +226,7 @@ def one_object(n, size, seed=0, colours=tuple(COLOURS), grounds=tuple(BACKGROUND
     return F.interpolate(images, (size, size), mode="area"), names
 
 # %% ../../nbs/data/captioned.ipynb #c031
-def training_set(size=32, n_shapes=60_000, seed=0, emoji_share=0.3, cache=None, progress=True):
+def training_set(size=32, n_shapes=60_000, seed=0, emoji_share=0.65, cache=None, progress=True):
     """Both sets in one, as `t2i data` writes it: all of `emoji(size)` with its splits, and
     `n_shapes` training shapes.
 
