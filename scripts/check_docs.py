@@ -7,6 +7,7 @@ usage: check_docs.py FOLDER [FOLDER FOR SCREENSHOTS]
 import functools
 import http.server
 import os
+import re
 import shutil
 import sys
 import threading
@@ -143,25 +144,25 @@ def check_sliders(page) -> tuple[int, list[str]]:
     return count, bad
 
 
+@functools.lru_cache(None)
+def places(path: Path) -> set[str]:
+    """The ids in a page's file."""
+    return set(re.findall(r'\bid="([^"]*)"', path.read_text(encoding="utf-8")))
+
+
 def check_links(page, root: Path, base: str) -> list[str]:
     """Links that stay in the site lead to a file, and where they name a place, to one that is
     there.
     """
-    bad = []
-    for href in page.evaluate(
-        "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
-    ):
+    bad, links = [], "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
+    for href in dict.fromkeys(page.evaluate(links)):
         target, anchor = urldefrag(urljoin(page.url, href))
         if not target.startswith(base):
             continue
         path = root / unquote(target.removeprefix(base).split("?")[0])
         if not (path.is_file() or (path / "index.html").is_file()):
             bad.append(f"link to nothing: {href.removeprefix(base)}")
-        elif (
-            anchor
-            and path.suffix == ".html"
-            and f'id="{unquote(anchor)}"' not in path.read_text(encoding="utf-8")
-        ):
+        elif anchor and path.suffix == ".html" and unquote(anchor) not in places(path):
             bad.append(f"link to no place: {href.removeprefix(base)}")
     return sorted(set(bad))
 
@@ -185,7 +186,7 @@ def check_page(
             else bad.append(f"request to another host: {r.url}")
         ),
     )
-    page.goto(base + rel, wait_until="networkidle")
+    page.goto(base + rel, wait_until="load")
     for _ in range(50):  # KaTeX runs after the page has loaded
         math, typeset, errors = page.evaluate(MATH)
         if math == typeset:
@@ -207,8 +208,10 @@ def check_page(
     )
     bad += [f"broken picture: {src}" for src in broken]
     bad += [f"cut off at the edge: {line[:120]}" for line in page.evaluate(CUT_OFF)]
+    bad += check_links(page, root, base)
+    page.wait_for_load_state("networkidle")  # what comes late may fail, and widgets are drawn
     count, wrong = check_sliders(page)
-    bad += wrong + check_links(page, root, base)
+    bad += wrong
     if shots:
         page.screenshot(path=str(shots / f"{rel.replace('/', '_')[:-5]}.png"), full_page=True)
     page.close()

@@ -1,10 +1,10 @@
 """The studies of reading 7 that need minutes where its cells have seconds: train, draw, and
 keep what was drawn.
 
-python scripts/study_latents.py super --minutes 5.5        # super-resolution 16 -> 64 px: two
-models, so many CPU minutes each python scripts/study_latents.py first-stage --minutes 6    # a
-VQ autoencoder beside the shipped KL one python scripts/study_latents.py figure6 --minutes 2.5
-# one diffusion model behind f = 1, 2, 4 and 8, so many CPU minutes each
+python scripts/study_latents.py super --minutes 5.5        # two models that enlarge 16 -> 64 px
+python scripts/study_latents.py first-stage --minutes 6    # a VQ autoencoder beside the KL one
+python scripts/study_latents.py figure6 --minutes 2.5      # one model behind f = 1, 2, 4 and 8
+python scripts/study_latents.py retrieval --minutes 4      # told four neighbours, not a caption
 
 Each writes PNG sheets of pictures and a JSON file with how they were made to --out (default:
 nbs/readings/studies). The notebook computes its figures from the sheets. Minutes are minutes of
@@ -25,7 +25,8 @@ from tqdm.auto import tqdm
 from t2i_course.ddpm import diffusion_loss, dpm_solver_pp_2m
 from t2i_course.diffusion import Schedule
 from t2i_course.guidance import draw_times
-from t2i_course.ldm import LatentDiffusion, PatchCode
+from t2i_course.clip import CLIP
+from t2i_course.ldm import LatentDiffusion, PatchCode, neighbours
 from t2i_course.networks.codebooks import k_means, psnr, usage
 from t2i_course.data.captioned import emoji, one_object, shapes, to_float, to_uint8
 from t2i_course.data.degrade import bsr_degrade
@@ -375,7 +376,56 @@ def score(system, x, y) -> dict:
     }
 
 
+@torch.no_grad()
+def retrieval(minutes: float, out: Path) -> dict:
+    """One U-Net told the CLIP embeddings of a picture's four nearest neighbours, in the linear
+    code f = 4 of 32 px pictures; then drawn for captions, with databases that it never saw.
+    """
+    clip, k = CLIP.from_pretrained("clip-small"), 4
+    lesson, _ = one_object(8_000, 32, seed=1)
+    where = torch.cat([clip.image_features(part) for part in lesson.split(200)])
+    own = torch.arange(len(where)).split(500)
+    near = torch.cat([neighbours(where[rows], where, k, exclude=rows) for rows in own])
+    code = PatchCode(lesson, 4, 12)
+    z = code.encode(lesson)
+    scale = 1 / z.std()
+
+    def told(net, z_t, t, found):
+        return net(z_t, t, vector=found.mean(1) * 128**0.5, tokens=found * 128**0.5)
+
+    data = SimpleNamespace(
+        images=to_uint8(lesson), captions=[""] * len(lesson), weights=torch.ones(len(lesson))
+    )
+    model = Denoising(z * scale, where[near], told, vector_dim=128, token_dim=128)
+    with torch.enable_grad():
+        made = fit(model.stage, data, minutes, RECIPE)
+    album, names = one_object(1_000, 32, seed=3)  # none of them in the lesson
+    album_at = torch.cat([clip.image_features(part) for part in album.split(200)])
+
+    def drawn(caption, rows, n):
+        """n pictures for a caption, with these rows of the album as the database."""
+        query = clip.text_features([caption])
+        found = rows[neighbours(query, album_at[rows], k)[0]]
+        z_0 = model.draw(album_at[found].expand(n, -1, -1)) / scale
+        return [*album[found], *code.decode(z_0).clamp(-1, 1)]
+
+    everything, rows = torch.arange(len(album)), {}
+    caption = "a large star on a white background"
+    rows["everything"] = drawn(caption, everything, 8)
+    for colour in ("red", "green", "blue"):
+        mine = torch.tensor([i for i, (c, _, _) in enumerate(names) if c == colour])
+        rows[f"{colour} things only"] = drawn(caption, mine, 8)
+    shapes_drawn = {}
+    for shape in SHAPES:
+        shapes_drawn[shape] = drawn(f"a large {shape} on a white background", everything, 12)
+    sheets = write_sheet(out / "retrieval.png", {r: torch.stack(x) for r, x in rows.items()}, 5)
+    by_shape = {shape: torch.stack(x) for shape, x in shapes_drawn.items()}
+    sheets |= write_sheet(out / "retrieval_shapes.png", by_shape, 5)
+    return made | {"caption": caption, "k": k, "columns": 12, "sheets": sheets}
+
+
 STUDIES = {"super": super_resolution, "first-stage": first_stage, "figure6": figure6}
+STUDIES["retrieval"] = retrieval
 
 
 def main():

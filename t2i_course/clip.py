@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn, Tensor
 from .data.pairs import SIDES, augment, meaning, near_miss, retell
-from .data.pictures import check_range
+from .data.pictures import check_range, check_tensor
 from .networks.text import Tokenizer
 from .networks.transformer import Block, Transformer, attention
 from .published.clip import PUBLISHED, published_names
@@ -362,6 +362,7 @@ def image_features(self: CLIP, images: Tensor) -> Tensor:
 
     Differentiable. ValueError for wrong shape or range.
     """
+    check_tensor(images, "the pictures")
     wanted = (3, self.image_size, self.image_size)
     if images.ndim != 4 or images.shape[1:] != wanted or not len(images):
         sizes = f"(N, {', '.join(map(str, wanted))}) with N at least 1"

@@ -530,7 +530,9 @@ def check_value(value, path: str, field: str):
     if name in ("image_size", "base_size", "size"):
         low, high = 1, LARGEST_PICTURE
     if not low <= value <= high:  # also refuses NaN
-        raise ValueError(f"{path}: {field} is {value:.6g}, which is not in {low} .. {high}")
+        # an int of 400 digits is no float
+        told = f"{value:.6g}" if abs(value) < 1e300 else f"{value!r:.12}"
+        raise ValueError(f"{path}: {field} is {told}, which is not in {low} .. {high}")
 
 # %% ../nbs/storage.ipynb #s024
 @contextmanager

@@ -19,7 +19,7 @@ import torch
 from torch import nn, Tensor
 from PIL import Image, ImageDraw, ImageFont
 from fastcore.basics import patch
-from .data.pictures import check_range, to_pil
+from .data.pictures import check_range, check_tensor, to_pil
 from .storage import numbered, write_atomically
 
 # %% ../nbs/system.ipynb #c004
@@ -199,11 +199,7 @@ def check_pictures(
 
     ValueError for anything but floats in [-1, 1], NaN, another shape, and what is no tensor.
     """
-    if not isinstance(images, Tensor):
-        raise ValueError(
-            f"{what} must be a tensor, got {type(images).__name__}; read_picture of"
-            " t2i_course.data.pictures makes one of a file"
-        )
+    check_tensor(images, what)
     images = images[None] if images.ndim == 3 else images
     shape, wanted = tuple(images.shape), (3, size, size)
     fits = len(shape) == 4 and shape[0] > 0 and shape[1] == 3 and shape[2] == shape[3]

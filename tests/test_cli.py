@@ -1055,6 +1055,18 @@ def test_rerank_keeps_what_the_judge_likes(painter, tmp_path, capsys):
     assert json.loads(card.read_text())["scores"]["reranked"]["command"].endswith("--rerank 2")
 
 
+def test_a_stranger_recognises_emoji(painter, tmp_path, capsys, monkeypatch):
+    system, card = str(painter / "run" / "model"), tmp_path / "card.json"
+    argv = ["evaluate", system, "--captions", "2", "--recognise", "3", "--out", str(card)]
+    assert main(argv) == 0 and "held-out emoji recognised: " in capsys.readouterr().out
+    found = json.loads(card.read_text())["scores"]["recognised"]
+    assert found["seen"]["n"] == found["held_out"]["n"] == 3
+    assert found["seen"]["real"] == 1.0 > found["seen"]["share"]  # it draws one flat colour
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install 't2i_course[judge]'" in refused(capsys, *argv, "--force")
+
+
 def test_edit_paints_where_the_mask_is_white(painter, model, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     system, blue = str(painter / "run" / "model"), Image.new("RGB", (128, 128), "blue")
@@ -1213,7 +1225,7 @@ def test_clip_trains_and_judges_but_does_not_draw(place, tmp_path, capsys):
     assert (
         "R@1 1.25, n 4" in shown
         and "chance" in shown
-        and score["shapes"]["n"] == 4
+        and score["shapes"]["n"] == 3
         and score["command"] == "t2i evaluate clip-small --seed 1"
     )
 
@@ -1226,7 +1238,7 @@ def test_data_refuses_sizes_and_writes_what_train_reads(capsys, tmp_path, monkey
     from t2i_course.data import captioned as data
 
     monkeypatch.setattr(
-        data, "training_set", lambda size, shapes, seed, *shares: data.shapes(shapes, size, seed)
+        data, "training_set", lambda size, shapes, seed, share: data.shapes(shapes, size, seed)
     )  # no rendering here
     assert main(["data", "--out", str(tmp_path / "x"), "--shapes", "5", "--seed", "3"]) == 0
     assert len(trainer.load_data(str(tmp_path / "x"), 32)) == 5
@@ -1276,7 +1288,7 @@ def test_evaluate_writes_the_best_into_the_card(place, model, capsys):
     out, card = capsys.readouterr().out, json.loads((place / "card.json").read_text())
     score = card["scores"]["shapes"]
     assert (
-        score["n"] == 4
+        score["n"] == 3
         and [r["guidance"] for r in score["by_guidance"]] == [1, 3]
         and "background" in out
     )

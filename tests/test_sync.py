@@ -138,6 +138,8 @@ def test_no_saved_error_or_dead_widget(path):
     for cell in cells(path):
         for output in cell.get("outputs", []):
             assert output["output_type"] != "error", "".join(cell["source"])
+            source = "".join(cell["source"])
+            assert output.get("name") != "stderr", f"a warning is saved: mend it\n{source}"
             assert "application/vnd.jupyter.widget-view+json" not in output.get(
                 "data", {}
             ), "a stored live view shows 'model not found'"

@@ -226,23 +226,14 @@ def one_object(n, size, seed=0, colours=tuple(COLOURS), grounds=tuple(BACKGROUND
     return F.interpolate(images, (size, size), mode="area"), names
 
 # %% ../../nbs/data/captioned.ipynb #c031
-def training_set(
-    size=32, n_shapes=60_000, seed=0, emoji_share=0.65, relation_share=0.55, cache=None,
-    progress=True,
-):
+def training_set(size=32, n_shapes=60_000, seed=0, emoji_share=0.65, cache=None, progress=True):
     """Both sets in one, as `t2i data` writes it: all of `emoji(size)` with its splits, and
     `n_shapes` training shapes.
 
-    `weights` are scaled so that a weighted draw gives an emoji with chance `emoji_share`, and,
-    where it gives shapes, with chance `relation_share` such that one lies left of, right of,
-    above or below another. They are 0 for held-out pictures.
+    `weights` are scaled so that a weighted draw gives an emoji with chance `emoji_share`, and
+    are 0 for held-out pictures.
     """
     art, blocks = emoji(size, cache=cache, progress=progress), shapes(n_shapes, size, seed)
-    related = torch.tensor([read_caption(c).relation is not None for c in blocks.captions])
-    n_related = int(related.sum())
-    blocks.weights[related] *= relation_share / max(n_related, 1)
-    blocks.weights[~related] *= (1 - relation_share) / max(n_shapes - n_related, 1)
-    blocks.weights *= n_shapes / blocks.weights.sum()
     art.weights *= torch.tensor([s == "train" for s in art.splits])
     art.weights *= emoji_share / art.weights.sum() * len(blocks)
     blocks.weights *= 1 - emoji_share

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 # %% auto #0
-__all__ = ['FORMATS', 'MOST_PIXELS', 'to_float', 'to_uint8', 'check_floats', 'check_range', 'to_pixels', 'to_pil', 'to_rgb',
-           'to_mask', 'open_picture', 'read_picture', 'read_mask']
+__all__ = ['FORMATS', 'MOST_PIXELS', 'to_float', 'to_uint8', 'check_floats', 'check_tensor', 'check_range', 'to_pixels', 'to_pil',
+           'to_rgb', 'to_mask', 'open_picture', 'read_picture', 'read_mask']
 
 # %% ../../nbs/data/pictures.ipynb #c005
 def to_float(images):
@@ -45,10 +45,20 @@ def check_floats(x, what: str = "the picture"):
         )
 
 # %% ../../nbs/data/pictures.ipynb #c005a
+def check_tensor(x, what: str = "the picture"):
+    """ValueError where what a model shall look at is no tensor."""
+    if not hasattr(x, "detach"):
+        raise ValueError(
+            f"{what} must be a tensor, got {type(x).__name__}; read_picture of"
+            " t2i_course.data.pictures makes one of a file"
+        )
+
+
 def check_range(x, what: str = "the picture"):
     """ValueError where a tensor x that a model shall look at holds anything but floats in
     [-1, 1].
     """
+    check_tensor(x, what)
     low, high = _extent(x, what, "use to_float of t2i_course.data.pictures")
     if low < -1.01 or high > 1.01:
         raise ValueError(

@@ -663,7 +663,10 @@ class Leaderboard:
     table.
     """
 
-    columns = ("system", "reading", "parameters", "size", "all true", "reranked", "minutes")
+    columns = (
+        "system", "reading", "parameters", "size", "all true", "recognised", "reranked",
+        "minutes",
+    )
 
     def __init__(self, rows: list[dict]):
         self.rows = rows
@@ -672,6 +675,7 @@ class Leaderboard:
         """What the table shows of a row, one text a column."""
         share = "{all_true:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
         found, again, size = row["shapes"], row["reranked"], row["bytes"]
+        known = row["recognised"]
         missing = row["fault"] or ("not measured" if row["draws"] else "does not draw")
         return [
             row["system"],
@@ -679,6 +683,7 @@ class Leaderboard:
             f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else "",
             f"{size / 1e6:.1f} MB" if size else "not shipped",
             share.format(**found) if found else missing,
+            "{seen[share]:.2f}, {held_out[share]:.2f}".format(**known) if known else "",
             "{all_true:.3f} of {rerank}".format(**again) if again else "",
             f"{row['minutes']:g}" if row["minutes"] else "",
         ]
@@ -709,12 +714,15 @@ def board_row(name: str, system: System, folder: Path) -> dict:
         card = read_card(folder)
         scores = card.get("scores", {})
         shapes, reranked = scores.get("shapes"), scores.get("reranked")
+        recognised = scores.get("recognised")
         f"{card.get('parameters') or 0:g} {card.get('minutes') or 0:g}"
         for score in filter(None, (shapes, reranked)):
             f"{score['all_true']:.3f} {score['interval'][0]:.3f} {score['interval'][1]:.3f}"
+        if recognised:
+            "{seen[share]:.2f} {held_out[share]:.2f}".format(**recognised)
     except (ValueError, TypeError, LookupError, AttributeError):
         card, fault = {}, "damaged card: t2i doctor"
-        shapes = reranked = None
+        shapes = reranked = recognised = None
     file = folder / "model.safetensors"
     about = {"system": name, "reading": system.reading, "about": system.about}
     return about | {
@@ -722,6 +730,7 @@ def board_row(name: str, system: System, folder: Path) -> dict:
         "bytes": file.stat().st_size if file.is_file() else None,
         "parameters": card.get("parameters"),
         "shapes": shapes,
+        "recognised": recognised,
         "reranked": reranked,
         "minutes": card.get("minutes"),
         "machine": card.get("machine"),

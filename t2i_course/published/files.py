@@ -7,7 +7,8 @@ Docs: https://t2i-course.github.io/t2i_course/published/files.html.md"""
 # %% auto #0
 __all__ = ['PAGE', 'KNOWN', 'Missing', 'digest', 'stated_digest', 'fetch', 'check_there', 'read_published', 'named_tensors',
            'StandIn', 'tensor_of', 'inert_pickle', 'check_archive', 'read_pickled_module', 'tensors_of', 'file_of',
-           'weight_names', 'published_state', 'read_parts', 'blaming', 'read_settings', 'check_settings', 'sketch']
+           'weight_names', 'published_state', 'read_parts', 'blaming', 'read_settings', 'number', 'check_settings',
+           'sketch']
 
 # %% ../../nbs/published/files.ipynb #c002
 import hashlib, pickle, tarfile, warnings, zipfile
@@ -15,10 +16,10 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Callable
+from typing import Callable, Collection
 import torch
 from torch import nn, Tensor
-from ..storage import check_fit, check_value, load_tensors, on_meta
+from ..storage import LARGEST, check_fit, check_value, load_tensors, on_meta
 from ..storage import read_header, read_json
 
 # %% ../../nbs/published/files.ipynb #c004
@@ -335,16 +336,32 @@ def blaming(path: str | Path):
         said = str(e) if isinstance(e, ValueError) else what
         raise ValueError(f"{path}: {' '.join(said.split())[:300]}") from None
 
-
-def read_settings(path: Path) -> dict:
-    """The fields of a published config.json. ValueError where it is none, or holds numbers
-    beyond what any network has.
+# %% ../../nbs/published/files.ipynb #c031a
+def read_settings(path: Path, used: Collection[str]) -> dict:
+    """The fields of a published config.json. ValueError where it is none, or where a field that
+    is `used` holds numbers beyond what any network has. Others may hold what they like: a
+    scheduler of diffusers writes "lambda_min_clipped": -Infinity.
     """
     config = read_json(path)
     if not isinstance(config, dict):
         raise ValueError(f"{path} holds no fields; restore it from where the model came from")
-    check_value(config, str(path), "")
+    check_value({k: v for k, v in config.items() if k in used}, str(path), "")
     return config
+
+
+def number(
+    config: dict, name: str, usual: float | None = None, high: float = LARGEST, whole=False
+) -> float:
+    """A field of a published config that must be a positive number, at most `high`.
+
+    ValueError where it is none, KeyError where it is missing and nothing is `usual`.
+    """
+    value = config[name] if usual is None else config.get(name, usual)
+    right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not right or not 0 < value <= high:
+        kind = "whole number" if whole else "number"
+        raise ValueError(f"{name} is {value!r:.40}, not a {kind} from 0 to {high}")
+    return value
 
 
 def check_settings(config: dict, used: set, fixed: dict, silent: set = frozenset()):

@@ -20,7 +20,7 @@ from ..networks.autoencoder import KLAutoencoder
 from ..networks.sd_unet import SDUNet
 from .clip import published_names
 from .files import Missing, blaming, check_settings, file_of
-from .files import published_state, read_settings, sketch
+from .files import number, published_state, read_settings, sketch
 from .names import as_matrix, rename, table_lines
 from ..storage import load_strictly, read_json
 
@@ -218,6 +218,8 @@ def unet_sizes(unet: dict, latent_channels: int) -> dict:
             " inpainting model's U-Net (9) can be read as SDUNet, but no system is built of it"
         )
     heads = unet.get("num_attention_heads") or unet["attention_head_dim"]
+    for level in heads if isinstance(heads, list | tuple) else [heads]:
+        number({"attention_head_dim": level}, "attention_head_dim", whole=True)
     return dict(
         in_channels=unet["in_channels"],
         out_channels=unet["out_channels"],
@@ -227,8 +229,8 @@ def unet_sizes(unet: dict, latent_channels: int) -> dict:
         heads=heads,
         context_dim=same(unet["cross_attention_dim"], "cross_attention_dim"),
         depth=same(unet.get("transformer_layers_per_block", 1), "transformer_layers_per_block"),
-        groups=unet["norm_num_groups"],
-        eps=unet.get("norm_eps", 1e-5),
+        groups=number(unet, "norm_num_groups", whole=True),
+        eps=number(unet, "norm_eps", 1e-5, high=1),
     )
 
 # %% ../../nbs/published/stable_diffusion.ipynb #c018
@@ -242,7 +244,7 @@ def vae_sizes(vae: dict) -> dict:
         channels=vae["block_out_channels"],
         latent_channels=vae["latent_channels"],
         num_res=vae["layers_per_block"],
-        groups=vae["norm_num_groups"],
+        groups=number(vae, "norm_num_groups", whole=True),
         attend=vae.get("mid_block_add_attention", True),
     )
 
@@ -267,7 +269,7 @@ def text_sizes(text: dict) -> dict:
         length=text["max_position_embeddings"],
         dim=text["hidden_size"],
         depth=text["num_hidden_layers"],
-        heads=text["num_attention_heads"],
+        heads=number(text, "num_attention_heads", whole=True),
         activation=text.get("hidden_act", "quick_gelu"),
     )
 
@@ -295,9 +297,10 @@ SCHEDULER_SILENT = {
     *("timestep_type", "sigma_min", "sigma_max", "use_karras_sigmas", "use_lu_lambdas"),
     *("use_exponential_sigmas", "use_beta_sigmas", "dynamic_thresholding_ratio"),
     *("clip_sample_range", "sample_max_value", "flow_shift", "time_shift_type", "predict_x0"),
+    *("disable_corrector", "solver_p"),
 }
 
-
+# %% ../../nbs/published/stable_diffusion.ipynb #c020a
 def training_settings(scheduler: dict) -> dict:
     """{"prediction_type", "schedule"} of reading 7's StableDiffusion for
     scheduler/scheduler_config.json. ValueError for what it cannot follow.
@@ -309,9 +312,11 @@ def training_settings(scheduler: dict) -> dict:
         raise ValueError(f"prediction_type is {kind!r}; known here: {', '.join(PREDICTIONS)}")
     if betas not in SCHEDULES:
         raise ValueError(f"beta_schedule is {betas!r}; known here: {', '.join(SCHEDULES)}")
-    schedule = dict(kind=SCHEDULES[betas], T=scheduler.get("num_train_timesteps", 1000))
+    steps = number(scheduler, "num_train_timesteps", 1000, whole=True)
+    schedule = dict(kind=SCHEDULES[betas], T=steps)
     if betas != "squaredcos_cap_v2":
-        start, end = scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)
+        start = number(scheduler, "beta_start", 1e-4, high=0.999)
+        end = number(scheduler, "beta_end", 0.02, high=0.999)
         schedule |= dict(beta_start=start, beta_end=end)
     return dict(prediction_type=PREDICTIONS[kind], schedule=schedule)
 
@@ -353,7 +358,8 @@ def sd_config(repo: str | Path, revision: str = "main") -> dict:
     """
     files = {part: file_of(repo, f"{part}/config.json", revision) for part in PARTS}
     files["scheduler"] = file_of(repo, "scheduler/scheduler_config.json", revision)
-    held = {part: read_settings(path) for part, path in files.items()}
+    used = dict(vae=VAE_USED, unet=UNET_USED, text_encoder=TEXT_USED, scheduler=SCHEDULER_USED)
+    held = {part: read_settings(path, used[part]) for part, path in files.items()}
     sizes = {}
     for part, read in {
         "vae": lambda: vae_sizes(held["vae"]),
@@ -365,12 +371,16 @@ def sd_config(repo: str | Path, revision: str = "main") -> dict:
             sizes[part] = read()
     check_stable_diffusion(repo, sizes, files, revision)
     tokenizer = read_tokenizer(repo, revision)
+    with blaming(files["unet"]):
+        latent_size = number(held["unet"], "sample_size", whole=True)
+    with blaming(files["vae"]):
+        scale = number(held["vae"], "scaling_factor", 0.18215)
     halvings = len(sizes["vae"]["channels"]) - 1
     return dict(
         tokenizer=tokenizer,
         pad=padding(repo, tokenizer, revision),
-        image_size=held["unet"]["sample_size"] * 2**halvings,
-        scale=held["vae"].get("scaling_factor", 0.18215),
+        image_size=latent_size * 2**halvings,
+        scale=scale,
         autoencoder=sizes["vae"],
         text_encoder=sizes["text_encoder"],
         unet=sizes["unet"],

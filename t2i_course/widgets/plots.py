@@ -262,7 +262,8 @@ def lettering(text) -> str:
     words = map(plain_lettering, FORMULA.split(str(text)))
     mixed = "".join(w + f for w, f in zip(words, [*FORMULA.findall(str(text)), ""]))
     try:
-        MathTextParser("agg").parse(mixed)
+        for line in mixed.split("\n"):  # matplotlib typesets line by line
+            MathTextParser("agg").parse(line)
     except ValueError:  # no formula after all
         return plain_lettering(text)
     return mixed
