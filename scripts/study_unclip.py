@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
-from study_first_guess import earlier_glide, verdicts
+from study_first_guess import EARLIER, earlier, verdicts
 from tqdm.auto import tqdm
 
 from t2i_course.data.captioned import shapes, to_float, verify
@@ -195,7 +195,8 @@ def diversity(captions=30, n=4):
     seeds = list(range(len(each)))
     fresh = model.imagine(each, seed=seeds)
     one = fresh[::n].repeat_interleave(n, 0)
-    with_guess, without = GLIDE.from_pretrained("glide-small"), earlier_glide()[0]
+    with_guess = GLIDE.from_pretrained("glide-small")
+    without, _ = earlier(GLIDE, EARLIER, "glide-small")
     systems = {
         "unCLIP": lambda s: paint(fresh, each, seeds, guidance=s),
         "unCLIP, one embedding": lambda s: paint(one, each, seeds, guidance=s),
