@@ -70,8 +70,9 @@ def names_read(code: CodeType, names: dict) -> set[str]:
 
 
 def content(value, depth: int = 6):
-    """Something that is equal for equal numbers: tensors, networks, arrays and generators by all
-    their numbers, lists, dicts and objects of ours by what they hold, others by being the same.
+    """Something that is equal for equal numbers: tensors, networks, arrays and generators by
+    all their numbers, lists, dicts and objects of ours by what they hold, others by being the
+    same.
     """
     import numpy as np
     import torch

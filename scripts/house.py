@@ -175,7 +175,9 @@ REPEATED = [
 def figures(tree: Path) -> dict[str, object]:
     """The figures of a tree."""
     code = {name: "\n".join(parts) for name, parts in sources(tree).items()}
-    wide = {p: sum(len(too_wide(text)) for text, _ in pieces(p)) for p in written(tree)}
+    wide = dict.fromkeys(written(tree), 0)
+    for p in wide:
+        wide[p] = sum(len(too_wide(text)) for text, _ in pieces(p))
     books = files(tree / "nbs", "*.ipynb")
     package = [p.read_text(encoding="utf-8") for p in files(tree / "t2i_course", "*.py")]
     cells = [cell for book in books for cell in code_cells(book)]
