@@ -173,6 +173,7 @@ def check_page(
     """What is wrong with one page, and how many sliders it has."""
     bad = []
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.set_default_timeout(180_000)  # milliseconds; a busy machine is no fault of a page
     page.on("pageerror", lambda e: bad.append(f"script error: {e}"))
     page.on("requestfailed", lambda r: bad.append(f"failed request: {r.url}"))
     page.on(

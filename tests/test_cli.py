@@ -1225,7 +1225,7 @@ def test_clip_trains_and_judges_but_does_not_draw(place, tmp_path, capsys):
     assert (
         "R@1 1.25, n 4" in shown
         and "chance" in shown
-        and score["shapes"]["n"] == 3
+        and score["shapes"]["n"] == 4
         and score["command"] == "t2i evaluate clip-small --seed 1"
     )
 
@@ -1288,7 +1288,7 @@ def test_evaluate_writes_the_best_into_the_card(place, model, capsys):
     out, card = capsys.readouterr().out, json.loads((place / "card.json").read_text())
     score = card["scores"]["shapes"]
     assert (
-        score["n"] == 3
+        score["n"] == 4
         and [r["guidance"] for r in score["by_guidance"]] == [1, 3]
         and "background" in out
     )
