@@ -173,7 +173,7 @@ def check_page(
     """What is wrong with one page, and how many sliders it has."""
     bad = []
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
-    page.set_default_timeout(180_000)  # milliseconds; a busy machine is no fault of a page
+    page.set_default_timeout(60_000)  # milliseconds; a busy machine is no fault of a page
     page.on("pageerror", lambda e: bad.append(f"script error: {e}"))
     page.on("requestfailed", lambda r: bad.append(f"failed request: {r.url}"))
     page.on(
@@ -187,7 +187,7 @@ def check_page(
             else bad.append(f"request to another host: {r.url}")
         ),
     )
-    page.goto(base + rel, wait_until="load")
+    page.goto(base + rel, wait_until="networkidle")
     for _ in range(50):  # KaTeX runs after the page has loaded
         math, typeset, errors = page.evaluate(MATH)
         if math == typeset:
@@ -210,7 +210,6 @@ def check_page(
     bad += [f"broken picture: {src}" for src in broken]
     bad += [f"cut off at the edge: {line[:120]}" for line in page.evaluate(CUT_OFF)]
     bad += check_links(page, root, base)
-    page.wait_for_load_state("networkidle")  # what comes late may fail, and widgets are drawn
     count, wrong = check_sliders(page)
     bad += wrong
     if shots:
