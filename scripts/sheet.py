@@ -1,9 +1,9 @@
 """The same twelve prompts for every system, on one sheet: seed 0, the first draw, the system's
 own guidance, nothing chosen.
 
-usage: sheet.py [--out FILE] [SYSTEM ...]    (some minutes; README and home page show the file)
+usage: sheet.py --out FILE [SYSTEM ...]    (a minute or two)
 
-The file says which weights drew it (a test compares); a prompt whose picture was held out in
+The file's text "weights" says which weights drew it; a prompt whose picture was held out in
 training is marked with a star.
 """
 
@@ -17,7 +17,6 @@ from t2i_course.data.pictures import to_pil
 from t2i_course.measure.evaluation import SYSTEMS, load_system, read_card
 from t2i_course.storage import WEIGHTS
 
-SHEET = Path(__file__).parent.parent / "nbs" / "images" / "twelve-prompts.png"
 SHAPES = [
     "two red circles on a white background",
     "a blue star left of a green square on a black background",
@@ -35,7 +34,7 @@ EMOJI = [
     "sunflower, fluent style",
 ]
 SIDE, GAP = 84, 4
-LEFT, TOP = 62, 74
+LEFT, TOP = 62, 88
 
 
 def held_out() -> set[str]:
@@ -50,7 +49,7 @@ def sheet(drawn: dict[str, list[Image.Image]], prompts: list[str]) -> Image.Imag
     page = Image.new("RGB", (LEFT + step * len(prompts), TOP + step * len(drawn)), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(11)
     for i, prompt in enumerate(prompts):
-        lines = textwrap.wrap(prompt + " *" * (prompt in unseen), 15)
+        lines = textwrap.wrap(prompt + " *" * (prompt in unseen), 13)
         place = LEFT + i * step, TOP - 6 - 13 * len(lines)
         pen.multiline_text(place, "\n".join(lines), "black", font, spacing=2)
     for k, (name, pictures) in enumerate(drawn.items()):
@@ -66,7 +65,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help="default: all that draw")
-    parser.add_argument("--out", type=Path, default=SHEET)
+    parser.add_argument("--out", type=Path, required=True, help="the PNG to write")
     args = parser.parse_args()
     names = args.systems or [name for name, system in SYSTEMS.items() if system.draws]
     drawn, digests = {}, {}

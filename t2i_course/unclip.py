@@ -219,23 +219,6 @@ def prior_loss(self: UnCLIP, batch: dict) -> dict[str, Tensor]:
     z_0 = (z_i - self.prior.mean) / self.prior.std
     return {"loss": diffusion_loss(self.prior, self.schedule, z_0, text, "x0").mean()}
 
-
-@patch
-def ar_prior_loss(self: UnCLIP, batch: dict) -> dict[str, Tensor]:
-    """Cross-entropy of a code, in nats; log(buckets) is what a guess would get."""
-    return {"loss": self.ar_prior.loss(*self.given(batch, self.p_null))}
-
-
-@patch
-def decoder_loss(self: UnCLIP, batch: dict) -> dict[str, Tensor]:
-    """L_hybrid of the decoder, with the embedding dropped for a share p_image and the caption
-    for a share p_text (sec. 2.1).
-    """
-    z_i, _, text = self.given(batch, self.p_text)
-    known = torch.rand(len(z_i), device=z_i.device) >= self.p_image
-    x_0 = shrink(batch["image"], self.base_size)
-    return self.decoder.loss(x_0, self.decoder.condition(z_i, text, known))
-
 # %% ../nbs/readings/08_unclip.ipynb #976addd5
 @patch
 @torch.no_grad()

@@ -213,3 +213,18 @@ def test_import_is_light():
     assert done.stdout.strip() == "False", (
         "`t2i --help` waits for torch: import it inside the commands\n" + done.stderr[-2000:]
     )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_defined_is_defined_once(name):
+    """A second definition, in a later cell, would silently replace the first."""
+    found = []
+    for node in ast.parse(MODULES[name].read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            continue
+        decorators = getattr(node, "decorator_list", [])
+        patched = any("patch" in ast.unparse(d) for d in decorators)
+        owner = ast.unparse(node.args.args[0].annotation) + "." if patched else ""
+        found.append(owner + node.name)
+    twice = sorted({name for name in found if found.count(name) > 1})
+    assert not twice, f"written twice: {', '.join(twice)}"

@@ -278,7 +278,7 @@ def weight_names(stem: str) -> list[str]:
             names += [f"{start}{variant}.{ending}", f"{start}.{ending}.index{variant}.json"]
     return [f"{folder}/{name}" if folder else name for name in names]
 
-
+# %% ../../nbs/published/files.ipynb #c028bx
 def published_state(
     repo: str | Path, stem: str = "model", revision: str = "main", device: str = "cpu"
 ) -> dict[str, Tensor]:
@@ -363,7 +363,7 @@ def number(
         raise ValueError(f"{name} is {value!r:.40}, not a {kind} from 0 to {high}")
     return value
 
-
+# %% ../../nbs/published/files.ipynb #c031abx
 def check_settings(config: dict, used: set, fixed: dict, silent: set = frozenset()):
     """ValueError for a field that is neither `used`, nor has its `fixed` value, nor is `silent`
     (changes no number). Fields that are None or False and names with an underscore in front do
