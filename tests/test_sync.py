@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from nbdev.config import get_config
 
 cfg = get_config()
@@ -153,3 +154,18 @@ def test_home_page_shows_what_the_model_draws():
         for c in cells(cfg.nbs_path / "index.ipynb")
         for o in c.get("outputs", [])
     )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, **by_name)
+def test_what_a_cell_asks_of_its_page_can_be_read(path):
+    """`#| fig-alt: One thing: another` is no YAML; with it all the cell asks for is lost."""
+    for cell in cells(path):
+        lines = "".join(cell["source"]).splitlines()
+        asked = [line.removeprefix("#|").strip() for line in lines if line.startswith("#| ")]
+        for line in asked:
+            if ":" not in line:
+                continue
+            try:
+                yaml.safe_load(line)
+            except yaml.YAMLError:
+                pytest.fail(f"put what follows the colon in quotes: {line}")
