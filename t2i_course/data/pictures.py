@@ -46,14 +46,14 @@ def check_floats(x, what: str = "the picture"):
 
 # %% ../../nbs/data/pictures.ipynb #c005a
 def check_tensor(x, what: str = "the picture"):
-    """ValueError where what a model shall look at is no tensor, or one without numbers in it."""
+    """ValueError where what a model shall look at is no tensor, or a sparse one."""
     if not hasattr(x, "detach"):
         raise ValueError(
             f"{what} must be a tensor, got {type(x).__name__}; read_picture of"
             " t2i_course.data.pictures makes one of a file"
         )
-    if x.is_meta or "strided" not in str(x.layout):
-        raise ValueError(f"{what} is sparse, or lies on 'meta'; give it as an ordinary tensor")
+    if "strided" not in str(x.layout):
+        raise ValueError(f"{what} is a sparse tensor; give it as an ordinary one: x.to_dense()")
 
 
 def check_range(x, what: str = "the picture"):
