@@ -34,7 +34,7 @@ from .networks.transformer import Transformer
 from .networks.unet import time_embedding
 from .published.glide import glide_config, glide_state, glide_tokenizer, load_glide
 from .system import Gallery, Stage, Step, TextToImage
-from .system import check_mask, check_picture, last, noise_like
+from .system import check_mask, check_picture, check_type, last, noise_like
 
 # %% ../nbs/readings/06_glide.ipynb #c012
 class PaddedTextEncoder(nn.Module):
@@ -695,6 +695,7 @@ def late_times(T: int, num_steps: int, strength: float) -> list[int]:
     """Of num_steps even time indices below T those under strength * T, at least the last one.
     ValueError for a strength outside (0, 1]. Source: SDEdit (Meng et al. 2021), sec. 3.
     """
+    check_type("strength", float, strength)
     if not 0 < strength <= 1:
         bounds = "above 0 (keep the picture) and at most at 1 (forget it)"
         raise ValueError(f"strength lies {bounds}, got {strength}")
