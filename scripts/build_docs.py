@@ -141,8 +141,8 @@ def make_offline(site: Path):
 
 
 def add_live(site: Path):
-    """Let the prompt boxes draw by themselves. Where the model cannot be exported here, the reason is
-    printed, and the boxes show their stored drawing.
+    """Let the prompt boxes draw by themselves. Where the model cannot be exported here, the
+    reason is printed, and the boxes show their stored drawing.
     """
     from npm import Unavailable
 

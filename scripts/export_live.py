@@ -1,7 +1,7 @@
-"""A latent diffusion model for the pages of the site: three ONNX graphs made of the weights as they are
-loaded, what the page's sampler and tokenizer need, and the library that runs them.
+"""A latent diffusion model for the pages of the site: three ONNX graphs made of the weights as
+they are loaded, what the page's sampler and tokenizer need, and the library that runs them.
 
-The drawing is held to PyTorch's before anything is kept: the same prompt and seed, the same picture.
+The drawing is held to PyTorch's before anything is kept: same prompt and seed, same picture.
 
 usage: export_live.py FOLDER [MODEL]        MODEL: a shipped one or a folder; default ldm-small
 """
@@ -40,7 +40,8 @@ class Words(nn.Module):
 
     def told(self, ids: Tensor) -> dict[str, Tensor]:
         told = self.model.text_encoder(ids)
-        return told if self.model.guess is None else told | {"channels": self.model.guess(**told)}
+        guess = self.model.guess
+        return told if guess is None else told | {"channels": guess(**told)}
 
     def forward(self, ids: Tensor):
         return tuple(self.told(ids).values())
@@ -74,7 +75,7 @@ class Decode(nn.Module):
 
 
 def halved(graph):
-    """Store float weights as float16 where that loses nothing, and widen them when they are read."""
+    """Store float weights as float16 where that loses nothing; the graph widens them first."""
     from onnx import TensorProto, helper, numpy_helper
 
     for weight in graph.graph.initializer:
@@ -110,7 +111,7 @@ def page_tokenizer(model: LatentDiffusion) -> dict:
     before = told["pre_tokenizer"]
     known = before["type"] == "ByteLevel" and before["add_prefix_space"] and before["use_regex"]
     if told["model"]["type"] != "BPE" or kinds != ["NFKC", "Lowercase"] or not known:
-        raise ValueError("scripts/live/words.js reads byte-level BPE after NFKC and lower case only")
+        raise ValueError("scripts/live/words.js reads byte-level BPE, NFKC, lower case only")
     return {
         "vocab": told["model"]["vocab"],
         "merges": told["model"]["merges"],
@@ -121,9 +122,10 @@ def page_tokenizer(model: LatentDiffusion) -> dict:
 
 
 def export(model: LatentDiffusion, folder: Path) -> dict:
-    """Write words.onnx, denoise.onnx, decode.onnx and model.json; returns what the last says."""
-    if model.options.sampler != "dpm++":
-        raise ValueError(f"scripts/live/sampler.js walks by dpm++, not by {model.options.sampler!r}")
+    """Write words.onnx, denoise.onnx, decode.onnx and model.json; returns what that says."""
+    sampler = model.options.sampler
+    if sampler != "dpm++":
+        raise ValueError(f"scripts/live/sampler.js walks by dpm++, not by {sampler!r}")
     ids = model.tokenizer.encode([PROMPT, ""], model.text_encoder.length)
     words = Words(model)
     with torch.no_grad():
@@ -169,17 +171,17 @@ def redraw(model: LatentDiffusion, folder: Path, prompt: str, seed: int) -> Tens
 
 
 def check(model: LatentDiffusion, folder: Path, seed: int = 1) -> float:
-    """How far the graphs' picture is from PyTorch's, at most; ValueError where that is too far."""
+    """How far the graphs' picture is from PyTorch's, at most; ValueError where too far."""
     drawn = redraw(model, folder, PROMPT, seed).clamp(-1, 1)
     apart = float((drawn - model(PROMPT, seed=seed).images).abs().max())
     if not apart < CLOSE:
-        raise ValueError(f"the exported graphs draw another picture than PyTorch: {apart:.1e} apart")
+        raise ValueError(f"the exported graphs do not draw as PyTorch does: {apart:.1e} apart")
     return apart
 
 
 def make_live(folder: Path, name: str = MODEL) -> float:
-    """Everything a page needs to draw by itself, in a new `folder`; returns how far its picture is from
-    PyTorch's.
+    """Everything a page needs to draw by itself, in a new `folder`; returns how far its
+    picture is from PyTorch's.
 
     `npm.Unavailable` where the library cannot be had, ImportError without onnx and onnxruntime.
     """

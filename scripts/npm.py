@@ -1,5 +1,5 @@
-"""Single files of npm packages, for the built site: fetched once by npm itself, kept in the user's
-cache, and taken only where their SHA-256 is the one that is written down here.
+"""Single files of npm packages, for the built site: fetched once by npm itself, kept in the
+user's cache, and taken only where their SHA-256 is the one that is written down here.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ def fetch(package: str):
     if npm is None:
         raise Unavailable(f"{package} needs npm the first time: install Node.js")
     with tempfile.TemporaryDirectory() as folder:
-        asked = [npm, "pack", package, "--silent", "--ignore-scripts", "--pack-destination", folder]
+        asked = [npm, "pack", package, "--silent", "--pack-destination", folder]
         done = subprocess.run(asked, capture_output=True, text=True, cwd=folder)
         packed = list(Path(folder).glob("*.tgz"))
         if done.returncode or not packed:
@@ -69,5 +69,5 @@ def files(package: str) -> dict[str, Path]:
         fetch(package)
     for name, path in places.items():
         if not whole(path, DIGESTS[package][name]):
-            raise Unavailable(f"{name} of {package} has another SHA-256 than scripts/npm.py says")
+            raise Unavailable(f"{name} of {package} is not the file that scripts/npm.py knows")
     return places
