@@ -239,7 +239,7 @@ def drawn_live(page, wish: dict) -> None:
         page.keyboard.press("Control+a")
         page.keyboard.type(str(value))
     page.evaluate(HEAR)
-    page.keyboard.press("Enter")
+    page.press(f"{DRAWING} [name=prompt]", "Enter")
     page.wait_for_function("() => said.length && !document.querySelector('[aria-busy=true]')")
 
 
@@ -286,6 +286,7 @@ def check_refusals(browser, root: Path, base: str, rel: str = "index.html") -> l
     gone |= {"model.json": ["model.json"], "could not": ["ort.js"]}
     for word, missing in gone.items():
         page = browser.new_page()
+        page.set_default_timeout(60_000)
         for name in missing:
             page.route(f"**/{LIVE}/{name}", lambda route: route.fulfill(status=404))
         if word == "WebAssembly":
