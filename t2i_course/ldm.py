@@ -148,6 +148,7 @@ def to_latent(self: LatentDiffusion, x: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [-1, 1] -> what the diffusion stage works on, (B, c, H / f,
     W / f), of about unit variance.
     """
+    self.autoencoder.check(x)
     z = self.autoencoder.encode(x.to(self.shift.dtype))
     return (z - self.shift) * self.scale
 

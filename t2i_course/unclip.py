@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from .clip import CLIP
 from .data.degrade import bsr_degrade, filtered, gaussian_kernel, paired_crops, shrink
+from .data.pictures import check_tensor
 from .ddpm import ancestral, ddim_invert, diffusion_loss, step_indices
 from .diffusion import Schedule, to_eps
 from .glide import GLIDE, LearnedVariance, of_cascade, prediction_of
@@ -31,7 +32,8 @@ from .published.files import digest
 from .published.karlo import karlo_config, load_karlo
 from .storage import find_pretrained
 from .system import Gallery, Stage, Step, TextToImage
-from .system import check_pictures, last, noise_like, picture_generators
+from .system import check_count, check_picture, check_pictures, check_type
+from .system import last, noise_like, picture_generators
 
 # %% ../nbs/readings/08_unclip.ipynb #7a67a164
 def even_times(T: int, num_steps: int) -> list[int]:
@@ -161,9 +163,9 @@ def read(self: UnCLIP, captions: list[str], length: int | None = None) -> dict[s
 @torch.no_grad()
 def see(self: UnCLIP, images: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [-1, 1] of any size to CLIP's picture embeddings z_i (B,
-    embed).
+    embed). ValueError for others.
     """
-    size = self.clip.image_size
+    images, size = check_pictures(images, 1, larger=True), self.clip.image_size
     small = shrink(images, size)
     if images.shape[-1] < size:
         small = F.interpolate(images, (size, size), mode="bicubic").clamp(-1, 1)
@@ -531,6 +533,20 @@ def draw(
 
 # %% ../nbs/readings/08_unclip.ipynb #6e0eba48
 @patch
+def check_latents(self: UnCLIP, z_i: Tensor, **noises: tuple[Tensor | None, int]):
+    """ValueError where embeddings, or noise beside them, do not have this model's shapes."""
+    check_tensor(z_i, "z_i")
+    B, embed = z_i.shape[:-1].numel(), len(self.decoder.mean)
+    if z_i.shape[-1:] != (embed,) or not B or not z_i.is_floating_point():
+        wanted = f"embeddings (B, {embed}), got {tuple(z_i.shape)} of {z_i.dtype}"
+        raise ValueError(f"z_i are {wanted}; make them of pictures by `see`")
+    for name, (noise, side) in noises.items():
+        if noise is not None and noise.shape != (B, 3, side, side):
+            wanted = f"{(B, 3, side, side)} for {B} embeddings, got {tuple(noise.shape)}"
+            raise ValueError(f"{name} must be {wanted}")
+
+
+@patch
 def decode(
     self: UnCLIP,
     z_i: Tensor,
@@ -543,10 +559,14 @@ def decode(
 ) -> Gallery:
     """Pictures from embeddings (B, embed), and captions where `prompts` (B strings) are given.
 
-    x_T, x_T_up: see `decoding`; row i has the seed seed + i; options: as in `steps`.
+    x_T, x_T_up: see `decoding`; row i has the seed seed + i; options: as in `steps`. ValueError
+    where their shapes do not fit.
     """
+    self.check_latents(z_i, x_T=(x_T, self.base_size), x_T_up=(x_T_up, self.image_size))
     z_i = z_i.reshape(-1, z_i.shape[-1])
     prompts = prompts or [""] * len(z_i)
+    if isinstance(prompts, str) or len(prompts) != len(z_i):
+        raise ValueError(f"{len(z_i)} embeddings need a list of as many prompts, or none")
     generators = picture_generators(seed, 1, len(z_i))
     chosen = self.options.given(**options)
     return Gallery(last(self.decoding(z_i, prompts, chosen, generators, x_T, x_T_up)), prompts)
@@ -562,11 +582,12 @@ def invert(
 
     images: square ones, (3, H, H) or (B, 3, H, H) in [-1, 1]; ValueError for others.
     """
+    options = self.options.given(num_steps=num_steps)
     images = check_pictures(images, self.base_size, larger=True).to(self.device)
     z_i, low = self.see(images), shrink(images, self.base_size)
     known = torch.ones(len(low), dtype=torch.bool, device=self.device)
     told = self.decoder.condition(z_i, self.read([""] * len(low)), known)
-    times = self.times(self.schedule.T, num_steps or self.options.num_steps)
+    times = self.times(self.schedule.T, options.num_steps)
     prediction, kind = prediction_of(self.decoder), self.decoder.prediction_type
 
     def noise(x, t, told):
@@ -592,6 +613,7 @@ def vary(
     """n pictures that CLIP would call the same (sec. 3.1): the bipartite latent of a picture
     (3, H, H), decoded by DDIM with eta; 0 gives n times the picture itself.
     """
+    check_count(n)
     z_i, x_T = self.invert(image, num_steps)
     options = dict(eta=eta, sampler="ddim", guidance=guidance, num_steps=num_steps)
     return self.decode(z_i.expand(n, -1), x_T=x_T.expand(n, -1, -1, -1), seed=seed, **options)
@@ -642,9 +664,13 @@ def interpolate(
 ) -> Gallery:
     """n pictures from one to another (sec. 3.2): the embedding turns along an arc, and so does
     the DDIM noise, unless one x_T (1, 3, base_size, base_size) is given, which then stays.
-    first, second: (3, H, H) in [-1, 1].
+    first, second: (3, H, H) in [-1, 1]; ValueError for others.
     """
-    z, ends = self.invert(torch.stack([first, second]), num_steps)
+    check_count(n)
+    first, second = (check_picture(p, self.base_size, larger=True) for p in (first, second))
+    if first.shape != second.shape:
+        raise ValueError("the two pictures have different sizes; resize one of them")
+    z, ends = self.invert(torch.cat([first, second]), num_steps)
     w = torch.linspace(0, 1, n, device=z.device)
     path, noise = (
         slerp(e[:1].expand(n, -1), e[1:].expand(n, -1), w) for e in (z, ends.flatten(1))
@@ -667,12 +693,16 @@ def text_diff(
     normalised z_t - z_t0, amount), with the picture's own DDIM noise. ValueError for captions
     that mean the same, or amounts outside [0, 1].
     """
+    if not isinstance(before, str) or not isinstance(after, str):
+        raise ValueError("before and after are captions; between pictures use interpolate")
     z_i, x_T = self.invert(image, num_steps)
     difference = self.read([after])["vector"] - self.read([before])["vector"]
     if difference.norm() < 1e-4:
         nowhere = "both captions mean the same to CLIP, so there is no direction to go"
         raise ValueError(f"{nowhere}; say what should change")
-    amounts = torch.as_tensor(amounts, dtype=z_i.dtype, device=z_i.device)
+    for amount in amounts if hasattr(amounts, "__iter__") else [amounts]:
+        check_type("an amount", float, amount)
+    amounts = torch.as_tensor(amounts, dtype=z_i.dtype, device=z_i.device).view(-1)
     if not ((amounts >= 0) & (amounts <= 1)).all():
         ends = "0 (the picture) and 1 (the difference of the captions alone)"
         raise ValueError(f"amounts lie between {ends}; 0.25 to 0.5 is far")
