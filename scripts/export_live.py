@@ -107,7 +107,7 @@ def write_graph(path: Path, network: nn.Module, inputs: dict[str, Tensor], outpu
 def page_tokenizer(model: LatentDiffusion) -> dict:
     """What words.js needs. ValueError for a tokenizer of another kind than it knows."""
     told = json.loads(model.tokenizer.to_str())
-    kinds = [n["type"] for n in told["normalizer"].get("normalizers", [])]
+    kinds = [n["type"] for n in (told["normalizer"] or {}).get("normalizers", [])]
     before = told["pre_tokenizer"]
     known = before["type"] == "ByteLevel" and before["add_prefix_space"] and before["use_regex"]
     if told["model"]["type"] != "BPE" or kinds != ["NFKC", "Lowercase"] or not known:

@@ -197,6 +197,7 @@ async function render({ model, el }) {
   const source = get("live") ? kernelModel(model, heard, rest) : pageModel(heard);
   for (const [i, data] of get("frames").entries())
     add(get("labels")[i], await bitmap(data));
+  if (frames.length) show((frames.length - 1) >> 1); // noise, and what it will be
   el.replaceChildren(root);
   return () => source.close();
 }
