@@ -25,8 +25,8 @@ BOX = re.compile(r'^box\("(.*?)"\)', re.M)
 FIRST_DAY = (2026, 1, 1, 0, 0, 0)  # a zip keeps dates; ours says the same every time
 NOTE = """Readings of t2i_course, {what}.
 
-Install the package (pip install t2i_course, or make lab in its source tree) and JupyterLab, open
-a notebook under readings/ and run it from the top. Begin with 01_diffusion.ipynb.
+Install the package (pip install t2i_course, or make lab in its source tree) and JupyterLab,
+open a notebook under readings/ and run it from the top. Begin with 01_diffusion.ipynb.
 """
 
 

@@ -99,7 +99,7 @@ sys.exit(rc)"""
 def test_help_shows_every_command_with_examples(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for command in ("draw", "edit", "train", "evaluate", "systems", "data", "progress", "doctor"):
+    for command in "draw edit train evaluate systems data progress doctor".split():
         assert command in out
         assert main([command, "--help"]) == 0
         assert "examples:\n  " in capsys.readouterr().out

@@ -55,7 +55,7 @@ def test_every_exercise_is_a_stub_or_an_answer(zips):
 
 
 def test_no_box_of_a_learner_gives_the_answer_away(zips):
-    shown = {who: [b for nb in zips[who].values() for b in boxes(nb)] for who in zips}
+    shown = {who: sum(map(boxes, zips[who].values()), []) for who in zips}
     assert len(shown["learners"]) == len(shown["teachers"]) == len(EXERCISES)
     assert all("Solution</summary>" in page for page in shown["teachers"])
     assert all("Solution" not in page and "Hint 2" in page for page in shown["learners"])
