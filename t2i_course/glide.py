@@ -32,6 +32,7 @@ from .networks.adm import ADMUNet
 from .networks.text import FirstGuess, Tokenizer
 from .networks.transformer import Transformer
 from .networks.unet import time_embedding
+from .published.files import tell_memory
 from .published.glide import glide_config, glide_state, glide_tokenizer, load_glide
 from .system import Gallery, Stage, Step, TextToImage
 from .system import check_mask, check_picture, check_type, last, noise_like
@@ -863,8 +864,7 @@ def from_published(
     config = glide_config(glide_tokenizer(folder), inpaint)
     weights = sum(parameters(config["text_encoder"], config["base"]))
     weights += sum(parameters(config["up_text_encoder"], config["upsampler"]))
-    needs = f"{weights / 1e6:.0f} M weights, {weights * dtype.itemsize / 1e9:.1f} GB"
-    print(f"GLIDE (filtered): {needs} as {dtype} on {device}")
+    tell_memory("GLIDE (filtered)", weights, dtype, device)
     model = cls(**config).to(dtype)
     for name, text_encoder, stage in (
         ("base", model.text_encoder, model.base),

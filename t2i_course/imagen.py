@@ -568,8 +568,8 @@ def load(
     repo: str | Path,
     reader: str | Path,
     revision: str = "main",
-    dtype: str = "float32",
-    t5_dtype: str = "bfloat16",
+    dtype: torch.dtype = torch.float32,
+    t5_dtype: torch.dtype = torch.bfloat16,
 ) -> DeepFloydIF:
     """Build and fill it from config.yml and the weights beside it, and from T5's files; strict
     in both directions. For the arguments see `Imagen.from_published`.
@@ -590,13 +590,13 @@ def from_published(
     reader: str | Path = "DeepFloyd/t5-v1_1-xxl",
     revision: str = "main",
     device: str | torch.device = "cpu",
-    dtype: str = "float32",
-    t5_dtype: str = "bfloat16",
+    dtype: torch.dtype = torch.float32,
+    t5_dtype: torch.dtype = torch.bfloat16,
 ) -> DeepFloydIF:
     """Stage one of DeepFloyd's IF (2023), the open Imagen, and the T5 that it reads with:
     folders, or repositories of the Hugging Face Hub (accept the licence there).
 
-    dtype: of the U-Net's weights (XL: 17 GB as "float32", 9 GB as "float16"), t5_dtype: of
-    T5's (10 GB as "bfloat16"). Raises ValueError where files are missing or do not fit.
+    dtype: of the U-Net's weights, t5_dtype: of T5's (float16 overflows there); what memory they
+    take is printed first. Raises ValueError where files are missing or do not fit.
     """
     return DeepFloydIF.load(repo, reader, revision, dtype, t5_dtype).to(device)
