@@ -7,7 +7,7 @@ Docs: https://t2i-course.github.io/t2i_course/command/cli.html.md"""
 # %% auto #0
 __all__ = ['MEASURES', 'EXAMPLES', 'evaluate_command', 'check_measures', 'measure', 'measure_judge', 'measure_more',
            'write_sheet', 'measure_recognition', 'systems_command', 'data_command', 'doctor_command',
-           'completion_command', 'parser', 'add_evaluate', 'add_data', 'main', 'answer']
+           'progress_command', 'completion_command', 'parser', 'add_evaluate', 'add_data', 'main', 'answer']
 
 # %% ../../nbs/command/cli.ipynb #c032
 import argparse, json, os, sys
@@ -248,6 +248,14 @@ def doctor_command(args) -> int:
     return 1 if bad else 0
 
 # %% ../../nbs/command/cli.ipynb #k005
+def progress_command(args) -> int:
+    """t2i progress: which exercises are solved on this machine; --reset begins anew."""
+    from t2i_course.exercises.progress import Progress, forget
+
+    print(forget() if args.reset else repr(Progress()))
+    return 0
+
+
 def completion_command(args) -> int:
     """t2i completion: a script that teaches a shell the commands and options."""
     from importlib.util import find_spec
@@ -304,6 +312,7 @@ EXAMPLES |= {
   t2i data --size 64 --shapes 100000 --out set64.safetensors""",
     "systems": "examples:\n  t2i systems\n  t2i systems --json",
     "doctor": "examples:\n  t2i doctor",
+    "progress": "examples:\n  t2i progress\n  t2i progress --reset",
     "completion": """examples:
   t2i completion bash > ~/.local/share/bash-completion/completions/t2i""",
 }
@@ -345,6 +354,8 @@ def parser() -> Parser:
     p.add_argument("--json", action="store_true", help="all that their cards say, as JSON")
     add_data(command("data", data_command, "write the rendered training set to one file"))
     command("doctor", doctor_command, "check the installation and say what to do")
+    p = command("progress", progress_command, "show which exercises are solved")
+    p.add_argument("--reset", action="store_true", help="forget all that was solved")
     p = command("completion", completion_command, "print a script for the shell's Tab key")
     p.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell that you use")
     return top
