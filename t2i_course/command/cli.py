@@ -103,8 +103,8 @@ def evaluate_all_command(args) -> int:
     alone = [k for k in MEASURES if k != "recognise" and getattr(args, k)]
     alone += ["seed"] * bool(args.seed)
     if alone:
-        advice = f"name one system, or leave --{alone[0]} out"
-        raise ValueError(f"all systems are asked the same, so --{alone[0]} has no sense; {advice}")
+        same = f"all systems are asked the same, so --{alone[0]} has no sense"
+        raise ValueError(f"{same}; name one system, or leave it out")
     if args.recognise:
         check_judge()
     out = check_writable(Path(args.out or "runs/board/board.json"))
@@ -338,7 +338,7 @@ EXAMPLES |= {
   t2i evaluate runs/pixel/model --guidance 1 2 3 5    write the best into its card.json
   t2i evaluate pixel --sheet emoji.png --out card.json
   t2i evaluate pixel --rerank 8 --captions 50    the best of eight candidates a caption
-  t2i evaluate all --captions 100    the board; stop it at any time, the same command goes on""",
+  t2i evaluate all --captions 100    the board; can be stopped, and goes on""",
     "data": """examples:
   t2i data --out set.safetensors
   t2i data --size 64 --shapes 100000 --out set64.safetensors""",

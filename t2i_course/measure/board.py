@@ -141,8 +141,11 @@ def relative_seconds(systems: dict, guidance: dict, rounds: int = 3) -> dict[str
             if turn:  # the first one warms up
                 found[name].append(clock() - start)
     first = next(iter(found.values()))
-    ratios = {n: sorted(t / f for t, f in zip(ts, first)) for n, ts in found.items()}
-    return {name: round(r[rounds // 2], 2) for name, r in ratios.items()}
+    ratios = {}
+    for name, seconds in found.items():
+        sorted_ratios = sorted(own / base for own, base in zip(seconds, first))
+        ratios[name] = round(sorted_ratios[rounds // 2], 2)
+    return ratios
 
 # %% ../../nbs/measure/board.ipynb #bd023
 def evaluate_all(
