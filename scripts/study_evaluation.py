@@ -6,7 +6,8 @@ python scripts/study_evaluation.py --captions 1000 --varied --stranger    # all 
 Every drawing system, and four painters that need no network, on the captions and seeds of the
 board (t2i evaluate all; its pictures are used where they lie, and drawn where not):
 
-true       the program that drew the training set, with other places than the reference's
+true       the program that drew the training set, with other places than the reference's,
+           which are true pictures of the board's first 2,000 captions
 shuffled   the same pictures, each given to the next caption
 blurred    the same pictures, halved in size and enlarged again
 retrieval  the training picture whose caption is nearest in clip-small's eyes
@@ -52,8 +53,7 @@ class Study:
 
     def __init__(self, n, stranger=False):
         self.captions, self.eyes = scored_captions(n), load_system("clip-small")
-        real, _ = sample_shapes(REFERENCE, 32, seed=5, split="test")
-        self.real = torch.from_numpy(real)
+        self.real = true_pictures(scored_captions(REFERENCE), 32, seed=5)
         self.real_features = features_of(self.real, self.eyes)
         known, self.known_captions = sample_shapes(KNOWN, 32, seed=6, split="train")
         self.known = torch.from_numpy(known)
@@ -106,8 +106,8 @@ class Study:
             "frechet_by_size": dict(zip(map(str, sizes), [round(v, 5) for v in by_size])),
             "frechet_stranger": self.stranger(pictures),
             "mmd": round(mmd, 4),
-            "precision": round(ruler.precision(self.real_features[:n], features), 4),
-            "recall": round(ruler.recall(self.real_features[:n], features), 4),
+            "precision": round(ruler.precision(self.real_features[-n:], features), 4),
+            "recall": round(ruler.recall(self.real_features[-n:], features), 4),
             "clip": round(ruler.clip_score(features, self.text, 100), 3),
             "r_precision": round(ruler.r_precision(features, self.text, self.others), 4),
             "nearest": round(float(far.mean()), 4),

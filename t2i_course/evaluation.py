@@ -72,8 +72,8 @@ def coco_protocol(
 def distances_by_size(
     features: Tensor, reference: tuple[Tensor, Tensor], sizes: list[int], seed: int = 0
 ) -> list[float]:
-    """Frechet distance of the first N of the shuffled features (M, D) from a reference, for each
-    N of `sizes`.
+    """Frechet distance of the first N of the shuffled features (M, D) from a reference, for
+    each N of `sizes`.
     """
     dice = torch.Generator().manual_seed(seed)
     shuffled = features[torch.randperm(len(features), generator=dice)]
@@ -151,15 +151,15 @@ def recall(real: Tensor, fake: Tensor, k: int = 3) -> float:
 
 # %% ../nbs/readings/10_evaluation.ipynb #f_clip
 def clip_score(pictures: Tensor, captions: Tensor, weight: float = 2.5) -> float:
-    """CLIPScore (Hessel 2021): 2.5 max(cosine, 0), mean over pairs of unit vectors (N, D). GLIDE
-    and Imagen print 100 times the cosine: weight=100.
+    """CLIPScore (Hessel 2021): 2.5 max(cosine, 0), mean over pairs of unit vectors (N, D).
+    GLIDE and Imagen print 100 times the cosine: weight=100.
     """
     return float(weight * (pictures * captions).sum(1).clamp(min=0).mean())
 
 
 def r_precision(pictures: Tensor, captions: Tensor, others: Tensor) -> float:
-    """Share of pictures (N, D) nearer to their caption (N, D) than to all of `others` (N, R, D),
-    unit vectors (R-precision with R = 1: Xu 2018, AttnGAN, 99 others).
+    """Share of pictures (N, D) nearer to their caption (N, D) than to all of `others` (N, R,
+    D), unit vectors (R-precision with R = 1: Xu 2018, AttnGAN, 99 others).
     """
     own = (pictures * captions).sum(1)
     rest = torch.einsum("nd,nrd->nr", pictures, others)
@@ -202,15 +202,15 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
 
 # %% ../nbs/readings/10_evaluation.ipynb #f_bt
 def bradley_terry(wins: Tensor, rounds: int = 1000) -> Tensor:
-    """Strengths (K,) of mean 1 with P(i is preferred to j) = p_i / (p_i + p_j), the likeliest for
-    wins[i, j], how often i was preferred (a tie: half a win each); Zermelo's iteration. (Bradley
-    & Terry 1952.)
+    """Strengths p (K,) of mean 1, with P(i is preferred to j) = p_i / (p_i + p_j): the
+    likeliest for wins[i, j], how often i was preferred; a tie is half a win each. By Zermelo's
+    iteration (Bradley & Terry 1952).
 
     Raises ValueError where somebody never won or never lost: then nothing bounds his strength.
     """
     wins = wins.double()
     if not (wins.sum(0) > 0).all() or not (wins.sum(1) > 0).all():
-        raise ValueError("each must have won and lost at least once, if by half; ask more people")
+        raise ValueError("each must have won and lost at least once; ask more people")
     strength = torch.ones(len(wins), dtype=torch.float64)
     for _ in range(rounds):
         share = (wins + wins.T) / (strength[:, None] + strength)
@@ -246,18 +246,22 @@ def wins_of(contests: list[tuple], question: str, names: list[str]) -> Tensor:
 
 
 def agreement(votes: list[dict], question: str) -> float:
-    """Fleiss' kappa of several raters' answers to one question: 1 where all say the same of each
-    item, 0 where they agree as often as chance would (Fleiss 1971). Items that fewer than two
-    have answered do not count; NaN where nothing could differ.
+    """Fleiss' kappa of several raters' answers to one question: 1 where all say the same of
+    each item, 0 where they agree as often as chance would (Fleiss 1971). Items that fewer than
+    two have answered do not count; NaN where nothing could differ.
     """
     items = {}
     for vote in votes:
         if vote.get(question):
             items.setdefault(vote["item"], {})[vote["rater"]] = vote[question]
-    answers = [list(given.values()) for given in items.values() if len(given) > 1]
-    counts = torch.tensor([[a.count(x) for x in WORTH] for a in answers]).double()
-    if not len(counts):
+    rows = []
+    for given in items.values():
+        said = list(given.values())
+        if len(said) > 1:
+            rows.append([said.count(answer) for answer in WORTH])
+    if not rows:
         return math.nan
+    counts = torch.tensor(rows).double()
     n = counts.sum(1)
     alike = ((counts * (counts - 1)).sum(1) / (n * (n - 1))).mean()
     by_chance = (counts.sum(0) / counts.sum()).square().sum()
@@ -290,9 +294,11 @@ def retrieved(text: Tensor, known: Tensor) -> Tensor:
     return (text @ known.T).argmax(1)
 
 
-def nearest_distance(pictures: Tensor, known: Tensor, batch: int = 200) -> tuple[Tensor, Tensor]:
-    """Root mean square distance of each picture (N, 3, H, W) to the nearest of (M, 3, H, W), and
-    which one that is.
+def nearest_distance(
+    pictures: Tensor, known: Tensor, batch: int = 200
+) -> tuple[Tensor, Tensor]:
+    """Root mean square distance of each picture (N, 3, H, W) to the nearest of (M, 3, H, W),
+    and which one that is.
     """
     flat, size = known.flatten(1).float(), math.prod(pictures.shape[1:])
     parts = [torch.cdist(x.flatten(1).float(), flat).min(1) for x in pictures.split(batch)]
