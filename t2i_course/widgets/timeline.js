@@ -60,7 +60,8 @@ async function render({ model, el }) {
     return (
       `<g class="point${i === chosen ? " chosen" : ""}" data-i="${i}" tabindex="0" ` +
       `role="button" aria-label="${says}">${conflict(p)}${p.reranked ? ring : ""}${shape}` +
-      `<text x="${cx + 11}" y="${cy + 4}">${name}</text></g>`
+      `<text x="${cx + (p.left ? -11 : 11)}" y="${cy + 4}" ` +
+      `text-anchor="${p.left ? "end" : "start"}">${name}</text></g>`
     );
   }
 
