@@ -140,6 +140,27 @@ def make_offline(site: Path):
         )
 
 
+def add_live(site: Path):
+    """Let the prompt boxes draw by themselves. Where the model cannot be exported here, the
+    reason is printed, and the boxes show their stored drawing.
+    """
+    from npm import Unavailable
+
+    try:
+        from export_live import make_live
+
+        apart = make_live(site / "site_libs/live")
+    except (ImportError, Unavailable) as e:
+        print(f"no live model in the pages: {e}")
+        return
+    print(f"live model in the pages: draws as PyTorch does, to {apart:.0e}")
+    for page in site.rglob("*.html"):
+        up = "../" * (len(page.relative_to(site).parts) - 1)
+        told = f'<meta name="t2i-live" content="{up}site_libs/live/">'
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace("</head>", f"{told}</head>", 1), encoding="utf-8")
+
+
 def mend_anchors(site: Path):
     """nbdev links every name it knows, also those without an entry: a method's link goes to its
     class, the rest to the page.
@@ -183,6 +204,7 @@ def main() -> int:
     shutil.move(src / cfg.doc_path.name, out)
     make_offline(out)
     mend_anchors(out)
+    add_live(out)
     for warning in site.warnings:
         print("warning:", warning)
     print(f"{len(list(out.rglob('*.html')))} pages in {out}")

@@ -19,7 +19,7 @@ ROOMS = {
     ),
     "Training": ("training", ["recipe", "optimizers", "loop"]),
     "Published weights": ("published", ["files"]),
-    "Widgets": ("widgets", ["players", "ask", "plots", "diagrams"]),
+    "Widgets": ("widgets", ["players", "ask", "drawing", "plots", "diagrams"]),
     "Measure": ("measure", ["evaluation"]),
     "Exercises": ("exercises", ["box"]),
     "Papers": ("papers", ["cards", "facts"]),

@@ -514,14 +514,19 @@ def zero_shot(model: CLIP, words: list[str], templates: list[str]) -> Tensor:
 # %% ../nbs/readings/04_clip.ipynb #c076g
 @patch(cls_method=True)
 def from_published(
-    cls: CLIP, repo: str = "openai/clip-vit-base-patch32", revision: str = "main"
+    cls: CLIP,
+    repo: str = "openai/clip-vit-base-patch32",
+    revision: str = "main",
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> CLIP:
     """A published CLIP from the Hugging Face Hub, with its tokenizer; one of PUBLISHED.
 
-    Needs a network the first time. ValueError where it does not fit.
+    dtype: of the weights. Needs a network the first time. ValueError where it does not fit.
     """
     if repo not in PUBLISHED:
         raise ValueError(f"unknown checkpoint {repo!r}; choose one of {', '.join(PUBLISHED)}")
     bpe = file_of(repo, "tokenizer.json", revision).read_text(encoding="utf8")
     state = published_names(published_state(repo, revision=revision))
-    return load_strictly(cls(**PUBLISHED[repo] | {"tokenizer": bpe}), state, repo).eval()
+    model = load_strictly(cls(**PUBLISHED[repo] | {"tokenizer": bpe}), state, repo)
+    return model.to(device, dtype).eval()

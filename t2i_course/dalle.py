@@ -399,6 +399,7 @@ def encode(self: DALLE, captions: list[str]) -> Tensor:
 @patch
 def decode(self: DALLE, tokens: Tensor) -> Tensor:
     """Image tokens (B, grid^2) to pictures (B, 3, H, W) in [-1, 1]."""
+    check_ids(tokens, self.dvae.vocab)
     if tokens.shape[1:].numel() != self.grid**2:
         told = f"a picture is {self.grid**2} tokens, got {tuple(tokens.shape)}"
         raise ValueError(f"{told}; write all of them first")

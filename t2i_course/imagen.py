@@ -7,7 +7,7 @@ Docs: https://t2i-course.github.io/t2i_course/readings/imagen.html.md"""
 # %% auto #0
 __all__ = ['LANGUAGES', 'THRESHOLDS', 'language_of', 'Imagen', 'static_threshold', 'dynamic_threshold', 'capped_threshold',
            'no_threshold', 'thresholded', 'ImagenOptions', 'augmented', 'told_below', 'Experts', 'offsets_of',
-           'with_paint', 'DeepFloydIF', 'if_times']
+           'check_region', 'with_paint', 'DeepFloydIF', 'if_times']
 
 # %% ../nbs/readings/09_imagen.ipynb #c003
 import copy
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn, Tensor
 from .data.degrade import paired_crops, shrink
-from .data.pictures import check_range
+from .data.pictures import check_range, check_tensor
 from .ddpm import Denoiser
 from .diffusion import Schedule, at
 from .glide import GLIDE, LearnedVariance, of_cascade
@@ -36,7 +36,8 @@ from .networks.text import Tokenizer, tidy
 from .published.deepfloyd import if_settings, read_if
 from .published.minilm import minilm
 from .published.t5 import t5, transformers_t5
-from .system import Gallery, Stage, Step, TextToImage, last, noise_like
+from .system import Gallery, Stage, Step, TextToImage
+from .system import check_type, last, noise_like
 
 # %% ../nbs/readings/09_imagen.ipynb #00e89f7e
 LANGUAGES = {"reader": Reader, "minilm": minilm, "t5": t5, "transformers": transformers_t5}
@@ -219,6 +220,8 @@ class ImagenOptions(SamplingOptions):
         if not 0 <= self.aug_level <= 1:
             bounds = "between 0 (the small picture as it is) and 1 (nothing but noise)"
             raise ValueError(f"aug_level lies {bounds}, got {self.aug_level}")
+        if not 0 < self.percentile <= 100:
+            raise ValueError(f"percentile lies above 0, at most at 100, got {self.percentile}")
         SamplingOptions(self.up_guidance, self.up_steps).checked()
         return super().checked()
 
@@ -296,8 +299,8 @@ def upsample(
 def enlarging(
     self: Imagen, images: Tensor, prompts: str | list[str], *, seed: int = 0, **options
 ) -> Iterator[Step]:
-    """The steps of the upsampler alone, on pictures (B, 3, h, w) in [-1, 1], of sides that
-    divide by 4, one prompt each. x: image_size / base_size times larger.
+    """The steps of the upsampler alone, on square pictures (B, 3, h, h) in [-1, 1], of a side
+    that divides by 4, one prompt each. x: image_size / base_size times larger.
 
     seed, options: as in `steps`. ValueError for pictures that do not match the prompts, and
     where there is no upsampler.
@@ -305,9 +308,11 @@ def enlarging(
     if self.upsampler is None:
         raise ValueError("this model has no upsampler; load one that has, or train it")
     prompts, options, generators = self.asked(prompts, 1, seed, options)
-    if images.ndim != 4 or images.shape[1] != 3 or len(images) != len(prompts):
-        found = f"pictures (B, 3, h, w), got {tuple(images.shape)}"
-        raise ValueError(f"{len(prompts)} prompts need as many {found}")
+    check_tensor(images, "the pictures")
+    B, side = len(prompts), images.shape[-1:]
+    if images.shape != (B, 3, *side, *side):
+        found = f"square pictures (B, 3, h, h), got {tuple(images.shape)}"
+        raise ValueError(f"{B} prompts need as many {found}")
     check_range(images, "the pictures")
     images = images.to(self.device, torch.float32)
     return self.upsample(images, self.read(prompts), options, generators)
@@ -366,6 +371,19 @@ def offsets_of(prompt: str, words: str) -> tuple[int, int]:
     return start, start + len(words)
 
 
+def check_region(region: Tensor, words: str):
+    """ValueError for a region that is no (H, H) mask between 0 and 1, or is 0 everywhere."""
+    what = f"the region of {words!r}"
+    check_tensor(region, what)
+    if region.ndim != 2 or region.shape[0] != region.shape[1]:
+        square = f"must be a square mask (H, H), got {tuple(region.shape)}"
+        raise ValueError(f"{what} {square}; resize it to the picture's size")
+    if region.is_complex() or not ((region >= 0) & (region <= 1)).all():  # also refuses NaN
+        raise ValueError(f"{what} must lie between 0 and 1; divide it by its largest value")
+    if not region.any():
+        raise ValueError(f"{what} is empty; paint where the words belong")
+
+# %% ../nbs/readings/09_imagen.ipynb #9dde9355
 @patch
 def paint_maps(self: Imagen, prompt: str, regions: dict[str, Tensor], length: int) -> Tensor:
     """A of paint-with-words: (1, length, H, W), the region of each token, 0 where it has none.
@@ -374,18 +392,18 @@ def paint_maps(self: Imagen, prompt: str, regions: dict[str, Tensor], length: in
     if not isinstance(self.language, Reader):
         known = "painting needs to know the letters of each token"
         raise ValueError(f"{known}; use a model with the shipped reader")
-    if not regions:
+    if not isinstance(regions, dict) or not regions:
         raise ValueError("no region given; say where some words belong, as {words: mask}")
     offsets = self.language.tokenizer.offsets(prompt)
-    size = next(iter(regions.values())).shape
-    maps = torch.zeros(1, length, *size)
+    maps = None
     for words, region in regions.items():
         start, end = offsets_of(prompt, words)
-        if region.shape != size or region.ndim != 2:
-            sizes = f"{tuple(region.shape)} beside {tuple(size)}"
-            raise ValueError(f"regions are (H, W) masks of one size, got {sizes}")
-        if not ((region >= 0) & (region <= 1)).all():  # also refuses NaN
-            raise ValueError(f"the region of {words!r} must lie between 0 and 1")
+        check_region(region, words)
+        if maps is None:
+            maps = torch.zeros(1, length, *region.shape)
+        if region.shape != maps.shape[2:]:
+            sizes = f"{tuple(region.shape)} beside {tuple(maps.shape[2:])}"
+            raise ValueError(f"regions are (H, H) masks of one size, got {sizes}")
         for k, (a, b) in enumerate(offsets, start=1):  # token 0 is the start
             if a < end and b > start:
                 maps[0, k] = torch.maximum(maps[0, k], region.cpu().float())
@@ -425,6 +443,9 @@ def paint(
     regions: {words of the prompt: (H, W) mask, 1 where they belong}; strength: w'; n, seed,
     options: as in `steps`. ValueError for words that are not in the prompt.
     """
+    check_type("strength", float, strength)
+    if strength < 0:
+        raise ValueError(f"strength is 0 (no painting) or more, got {strength}; 1 is usual")
     prompts, options, generators = self.asked(prompt, n, seed, options)
     maps = self.paint_maps(prompt, regions, self.read([prompt])["mask"].shape[1])
     network = with_paint(self.base, maps, strength)
@@ -547,8 +568,8 @@ def load(
     repo: str | Path,
     reader: str | Path,
     revision: str = "main",
-    dtype: str = "float32",
-    t5_dtype: str = "bfloat16",
+    dtype: torch.dtype = torch.float32,
+    t5_dtype: torch.dtype = torch.bfloat16,
 ) -> DeepFloydIF:
     """Build and fill it from config.yml and the weights beside it, and from T5's files; strict
     in both directions. For the arguments see `Imagen.from_published`.
@@ -569,13 +590,13 @@ def from_published(
     reader: str | Path = "DeepFloyd/t5-v1_1-xxl",
     revision: str = "main",
     device: str | torch.device = "cpu",
-    dtype: str = "float32",
-    t5_dtype: str = "bfloat16",
+    dtype: torch.dtype = torch.float32,
+    t5_dtype: torch.dtype = torch.bfloat16,
 ) -> DeepFloydIF:
     """Stage one of DeepFloyd's IF (2023), the open Imagen, and the T5 that it reads with:
     folders, or repositories of the Hugging Face Hub (accept the licence there).
 
-    dtype: of the U-Net's weights (XL: 17 GB as "float32", 9 GB as "float16"), t5_dtype: of
-    T5's (10 GB as "bfloat16"). Raises ValueError where files are missing or do not fit.
+    dtype: of the U-Net's weights, t5_dtype: of T5's (float16 overflows there); what memory they
+    take is printed first. Raises ValueError where files are missing or do not fit.
     """
     return DeepFloydIF.load(repo, reader, revision, dtype, t5_dtype).to(device)

@@ -28,6 +28,7 @@ from .networks.perception import perceptual_distance
 from .networks.sd_unet import SDUNet
 from .networks.text import FirstGuess, TextEncoder, Tokenizer
 from .networks.unet import UNet
+from .published.files import tell_memory
 from .published.stable_diffusion import load_stable_diffusion, sd_config
 from .system import Gallery, Stage, Step, TextToImage
 from .system import check_mask, check_picture, last, noise_like
@@ -148,6 +149,7 @@ def to_latent(self: LatentDiffusion, x: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [-1, 1] -> what the diffusion stage works on, (B, c, H / f,
     W / f), of about unit variance.
     """
+    self.autoencoder.check(x)
     z = self.autoencoder.encode(x.to(self.shift.dtype))
     return (z - self.shift) * self.scale
 
@@ -543,8 +545,7 @@ def from_published(
     config = sd_config(repo, revision)
     with torch.device("meta"):
         weights = sum(p.numel() for p in StableDiffusion(**config).parameters())
-    needs = f"{weights / 1e6:.0f} M weights, {weights * dtype.itemsize / 1e9:.1f} GB"
-    print(f"Stable Diffusion: {needs} as {dtype} on {device}")
+    tell_memory("Stable Diffusion", weights, dtype, device)
     model = StableDiffusion(**config).to(dtype)
     load_stable_diffusion(model, repo, revision)
     return model.to(device).eval()

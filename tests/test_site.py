@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from check_docs import NO_BROWSER, check_page, chromium, serve
+from check_docs import LIVE, NO_BROWSER, check_live, check_page, check_refusals, chromium, serve
 from nbdev.config import get_config, nbpath2html
 
 cfg = get_config()
@@ -77,6 +77,8 @@ def test_site(tmp_path):
             f"{sliders} sliders on the whole site: each reading has one, and the widgets' page"
             " three"
         )
+        if (site / LIVE).is_dir():  # made where npm can be had
+            assert check_live(browser, base) + check_refusals(browser, site, base) == []
         assert any("ddim" in href or "ddpm" in href for href in search(browser, base, "ddim"))
 
 

@@ -8,7 +8,7 @@ Docs: https://t2i-course.github.io/t2i_course/data/captioned.html.md"""
 __all__ = ['SPLITS', 'FORMAT', 'check_fields', 'CaptionedImages', 'emoji', 'shapes', 'one_object', 'training_set']
 
 # %% ../../nbs/data/captioned.ipynb #c002
-import json
+import json, random
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from ..storage import load_tensors, read_header, save_tensors
+from .pairs import retell
 from .pictures import to_float, to_uint8
 from .emoji import STYLES, records, rendered
 from t2i_course.data.shapes import (
@@ -238,3 +239,12 @@ def training_set(size=32, n_shapes=60_000, seed=0, emoji_share=0.65, cache=None,
     art.weights *= emoji_share / art.weights.sum() * len(blocks)
     blocks.weights *= 1 - emoji_share
     return art + blocks
+
+# %% ../../nbs/data/captioned.ipynb #r002
+@patch
+def retold(self: CaptionedImages, captions: list[str], p: float) -> list[str]:
+    """These captions of the set as other people might put them: emoji with chance p without
+    the style, p with an article, p / 4 by search words. Shapes stay as they are.
+    """
+    dice = random.Random(int(torch.randint(2**31, ())))
+    return [retell(c, dice, p, tags=p / 4) for c in captions]

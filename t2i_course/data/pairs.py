@@ -6,7 +6,8 @@ Docs: https://t2i-course.github.io/t2i_course/data/pairs.html.md"""
 
 # %% auto #0
 __all__ = ['OPPOSITE', 'TONES', 'TONE', 'PAIRS', 'PEOPLE', 'PERSON', 'SIDES', 'meaning', 'changes_of', 'another', 'wrong_things',
-           'wrong_claim', 'other_person', 'near_miss', 'tags_of', 'retell', 'spread', 'random_turns', 'augment']
+           'wrong_claim', 'other_person', 'near_miss', 'tags_of', 'with_article', 'retell', 'spread', 'random_turns',
+           'augment']
 
 # %% ../../nbs/data/pairs.ipynb #p003
 import hashlib
@@ -143,16 +144,29 @@ def tags_of() -> dict[str, list[str]]:
     return {e["label"]: e["tags"] for e in archive()["emoji"].values()}
 
 
-def retell(caption: str, dice: random.Random, p: float) -> str:
-    """An emoji's caption as somebody else might put it: with chance p without its style, with
-    chance p by up to three search words for its name.
+def with_article(name: str) -> str:
+    """"fox" -> "a fox", "octopus" -> "an octopus". What is many ("grapes"), and what has a
+    colon in it, stays as it is.
+    """
+    if ":" in name or re.search(r"(?<![su])s$", name):
+        return name
+    sounds = re.match(r"(?!uni|one|euro)[aeiou]|hour", name.lower())
+    return f"{'an' if sounds else 'a'} {name}"
+
+
+def retell(caption: str, dice: random.Random, p: float, tags: float | None = None) -> str:
+    """An emoji's caption as somebody else might put it: with chance `tags` (None: p) by one to
+    three search words for its name, with chance p with an article, with chance p without its
+    style.
     """
     name, _, style = caption.rpartition(", ")
     if not style.endswith(" style"):
         return caption
-    words = tags_of().get(name, []) if dice.random() < p else []
+    words = tags_of().get(name, []) if dice.random() < (p if tags is None else tags) else []
     if words:
-        name = ", ".join(dice.sample(words, min(3, len(words))))
+        name = ", ".join(dice.sample(words, dice.randint(1, min(3, len(words)))))
+    if "," not in name and dice.random() < p:
+        name = with_article(name)
     return name if dice.random() < p else f"{name}, {style}"
 
 # %% ../../nbs/data/pairs.ipynb #p019

@@ -46,12 +46,14 @@ def check_floats(x, what: str = "the picture"):
 
 # %% ../../nbs/data/pictures.ipynb #c005a
 def check_tensor(x, what: str = "the picture"):
-    """ValueError where what a model shall look at is no tensor."""
+    """ValueError where what a model shall look at is no tensor, or a sparse one."""
     if not hasattr(x, "detach"):
         raise ValueError(
             f"{what} must be a tensor, got {type(x).__name__}; read_picture of"
             " t2i_course.data.pictures makes one of a file"
         )
+    if "strided" not in str(x.layout):
+        raise ValueError(f"{what} is a sparse tensor; give it as an ordinary one: x.to_dense()")
 
 
 def check_range(x, what: str = "the picture"):
@@ -92,6 +94,7 @@ def to_pixels(image) -> np.ndarray:
     if isinstance(image, Image.Image):
         return np.asarray(to_rgb(image))
     if hasattr(image, "detach"):
+        check_tensor(image)
         image = image.detach().cpu()
         image = image.float().numpy() if image.is_floating_point() else image.numpy()
     a = np.asarray(image)
@@ -123,8 +126,10 @@ def to_pil(x) -> Image.Image:
 
     Floats are clipped; raises ValueError for other shapes, types or NaN.
     """
-    if x.ndim != 3 or x.shape[0] != 3:
-        raise ValueError(f"expected one RGB picture of shape (3, H, W), got {tuple(x.shape)}")
+    shape = tuple(getattr(x, "shape", ()))
+    if len(shape) != 3 or shape[0] != 3:
+        got = shape or type(x).__name__
+        raise ValueError(f"expected one RGB picture of shape (3, H, W), got {got}")
     if str(x.dtype) == "torch.uint8":
         x = x.permute(1, 2, 0)  # or 3 pixels a row would be taken for channels
     return Image.fromarray(to_pixels(x))

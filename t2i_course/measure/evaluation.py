@@ -214,8 +214,12 @@ def best_of(images, captions: list[str], keep: int = 1, judge=None):
     size. Raises ValueError where `keep` is not 1 .. N.
     """
     import torch
+    from t2i_course.data.pictures import check_range
     from torch.nn.functional import adaptive_avg_pool2d
 
+    check_range(images, "the pictures")
+    if images.ndim != 4 or isinstance(captions, str):
+        raise ValueError("give the pictures as (N, 3, H, W), and a list of captions")
     n = len(images) // max(1, len(captions))
     if n * len(captions) != len(images) or not 1 <= keep <= n:
         raise ValueError(

@@ -188,6 +188,21 @@ class Autoencoder(nn.Module):
         self.after_encoder = nn.Conv2d(encoder_channels, encoder_channels, 1)
         self.before_decoder = nn.Conv2d(latent_channels, latent_channels, 1)
 
+# %% ../../nbs/networks/autoencoder.ipynb #4e50c8fb
+@patch
+def check(self: Autoencoder, x: Tensor):
+    """ValueError for pictures it cannot take. Their values are looked at elsewhere."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        got = getattr(x, "dtype", type(x).__name__)
+        raise ValueError(f"pictures are a tensor of floats in [-1, 1], got {got}")
+    if x.ndim != 4 or x.shape[1] != 3 or not len(x):
+        raise ValueError(f"pictures have shape (B, 3, H, W), got {tuple(x.shape)}")
+    if x.shape[-1] % self.f or x.shape[-2] % self.f:
+        raise ValueError(
+            f"this autoencoder needs sides that divide by {self.f}, got"
+            f" {tuple(x.shape[-2:])}; resize or crop the pictures"
+        )
+
 
 @patch
 def features(self: Autoencoder, x: Tensor) -> Tensor:
@@ -195,13 +210,7 @@ def features(self: Autoencoder, x: Tensor) -> Tensor:
 
     ValueError for pictures it cannot take.
     """
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise ValueError(f"pictures have shape (B, 3, H, W), got {tuple(x.shape)}")
-    if x.shape[-1] % self.f or x.shape[-2] % self.f:
-        raise ValueError(
-            f"this autoencoder needs sides that divide by {self.f}, got"
-            f" {tuple(x.shape[-2:])}; resize or crop the pictures"
-        )
+    self.check(x)
     return self.after_encoder(self.encoder(x))
 
 

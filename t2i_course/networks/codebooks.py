@@ -36,8 +36,9 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
     x, y: (B, C, H, W) in [-1, 1] -> (B,), without gradient. Higher is better; 20 dB is an error
     of a tenth of the range, every 6 dB halve it. ValueError where the shapes differ.
     """
-    if x.shape != y.shape or not len(x):
-        shapes = f"got {tuple(x.shape)} and {tuple(y.shape)}"
+    a, b = (tuple(p.shape) if isinstance(p, Tensor) else () for p in (x, y))
+    if a != b or len(a) != 4 or not a[0]:
+        shapes = f"got {a} and {b}"
         raise ValueError(f"two batches of pictures of one shape are needed, {shapes}")
     error = ((x - y).detach().float() / 2).square().flatten(1).mean(1)
     return -10 * error.clamp(min=1e-10).log10()
@@ -76,7 +77,9 @@ def check_ids(ids: Tensor, size: int):
 
     Their values are looked at on the CPU alone: one would have to wait for an accelerator.
     """
-    if ids.is_floating_point() or not ids.numel():
+    if not isinstance(ids, Tensor):
+        raise ValueError(f"token ids are a tensor of whole numbers, got {type(ids).__name__}")
+    if ids.is_floating_point() or ids.is_complex() or not ids.numel():
         got = f"got {tuple(ids.shape)} of {ids.dtype}"
         raise ValueError(f"token ids are whole numbers, at least one of them; {got}")
     if ids.device.type == "cpu" and (ids.min() < 0 or ids.max() >= size):
@@ -89,6 +92,9 @@ def check_pictures(x: Tensor, patch: int):
     """ValueError where x is no batch (B, 3, H, W) in [-1, 1] whose sides are multiples of
     `patch`. The values are looked at on the CPU alone, as in `check_ids`.
     """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        got = getattr(x, "dtype", type(x).__name__)
+        raise ValueError(f"pictures are a tensor of floats in [-1, 1], got {got}")
     if x.ndim != 4 or x.shape[1] != 3 or not len(x):
         raise ValueError(f"expected pictures (B, 3, H, W), at least one, got {tuple(x.shape)}")
     if x.shape[2] % patch or x.shape[3] % patch:

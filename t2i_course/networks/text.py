@@ -30,6 +30,8 @@ def tidy(captions: list[str]) -> list[str]:
         raise ValueError(
             "encode takes a list of captions; put the caption in a list: [caption]"
         )
+    if not isinstance(captions, (list, tuple)):
+        raise ValueError(f"captions are a list of texts, got {type(captions).__name__}")
     for caption in captions:
         if not isinstance(caption, str):
             raise ValueError(f"a caption is text, not {type(caption).__name__}")

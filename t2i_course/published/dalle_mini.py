@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from ..networks.autoencoder import Decoder, GridAttention
 from ..networks.codebooks import check_ids
 from ..networks.transformer import Cache, attention, causal_mask
-from .files import Missing, blaming, file_of, read_published
+from .files import Missing, blaming, file_of, read_published, tell_memory
 from .names import as_matrix, rename, table_lines
 from ..storage import load_strictly
 
@@ -474,18 +474,25 @@ def published_file(repo: str | Path, name: str, mega: bool, revision: str = "mai
 @patch(cls_method=True)
 def from_published(
     cls: DALLEMini, repo: str | Path = "kuprel/min-dalle", mega: bool = False,
-    revision: str = "main",
+    revision: str = "main", device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> DALLEMini:
-    """DALL-E mini or mega, ready to draw, from the Hub or from a folder, on the CPU.
+    """DALL-E mini or mega, ready to draw, from the Hub or from a folder. Prints first what
+    memory its weights take.
 
-    ValueError where a file is not to be had, is damaged or does not fit.
+    dtype: of the weights. ValueError where a file is not to be had, is damaged or does not fit.
     """
 
     def file(name):
         return published_file(repo, name, mega, revision)
 
     tokenizer = bart_tokenizer(file("vocab.json"), file("merges.txt"))
-    weights = [read_published(file(name)) for name in ("encoder.pt", "decoder.pt")]
-    vqgan = load_vqgan(read_published(file("detoker.pt")))
-    transformer = DALLEMiniTransformer.from_state_dicts(*weights, codes=len(vqgan.codes))
-    return cls(tokenizer, transformer, vqgan).eval()
+    parts = ("encoder.pt", "decoder.pt", "detoker.pt")
+    shapes = [read_published(file(name), "meta") for name in parts]
+    weights = sum(w.numel() for state in shapes for w in state.values())
+    tell_memory(f"DALL-E {'mega' if mega else 'mini'}", weights, dtype, device)
+    encoder, decoder, detoker = (read_published(file(name)) for name in parts)
+    vqgan = load_vqgan(detoker)
+    codes = len(vqgan.codes)
+    transformer = DALLEMiniTransformer.from_state_dicts(encoder, decoder, codes=codes)
+    return cls(tokenizer, transformer, vqgan).eval().to(device, dtype)

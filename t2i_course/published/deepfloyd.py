@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from ..networks.imagen_unet import ImagenUNet
 from .adm import adm_table
-from .files import blaming, file_of, published_state, sketch
+from .files import blaming, file_of, published_state, sketch, tell_memory
 from .names import rename, table_lines
 from ..storage import check_value, load_strictly
 
@@ -126,7 +126,7 @@ def if_settings(repo: str | Path, revision: str = "main") -> dict:
 
 
 def read_if(
-    repo: str | Path, network: dict, revision: str = "main", dtype: str = "float32"
+    repo: str | Path, network: dict, revision: str = "main", dtype: torch.dtype = torch.float32
 ) -> ImagenUNet:
     """A released IF network with its weights, strictly; the settings are compared with the
     weights' names and shapes before anything is built. ValueError where it does not fit.
@@ -137,5 +137,6 @@ def read_if(
         return rename(state, if_table(net))
 
     net = sketch(lambda: ImagenUNet(**network), shapes, f"config.yml of {repo}", names)
-    net = net.to(getattr(torch, dtype)).to_empty(device="cpu")
+    tell_memory("DeepFloyd IF", sum(p.numel() for p in net.parameters()), dtype)
+    net = net.to(dtype).to_empty(device="cpu")
     return load_if(net, published_state(repo, revision=revision), str(repo))

@@ -8,7 +8,7 @@ Docs: https://t2i-course.github.io/t2i_course/published/files.html.md"""
 __all__ = ['PAGE', 'KNOWN', 'Missing', 'digest', 'stated_digest', 'fetch', 'check_there', 'read_published', 'named_tensors',
            'StandIn', 'tensor_of', 'inert_pickle', 'check_archive', 'read_pickled_module', 'tensors_of', 'file_of',
            'weight_names', 'published_state', 'read_parts', 'blaming', 'read_settings', 'number', 'check_settings',
-           'sketch']
+           'sketch', 'tell_memory']
 
 # %% ../../nbs/published/files.ipynb #c002
 import hashlib, pickle, tarfile, warnings, zipfile
@@ -394,3 +394,11 @@ def sketch(
         shapes = {k: v.shape for k, v in ours.items()}
         check_fit(network.state_dict(), shapes, str(origin), type(network).__name__)
     return network
+
+# %% ../../nbs/published/files.ipynb #mem1
+def tell_memory(
+    name: str, weights: int, dtype: torch.dtype, device: str | torch.device = "cpu"
+):
+    """Print what memory a model's weights take, before they are loaded."""
+    needs = f"{weights / 1e6:.0f} M weights, {weights * dtype.itemsize / 1e9:.1f} GB"
+    print(f"{name}: {needs} as {dtype} on {device}")

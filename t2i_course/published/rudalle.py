@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from ..networks.codebooks import check_ids
 from ..networks.transformer import Block, Cache, Transformer
-from .files import file_of, read_published
+from .files import file_of, read_published, tell_memory
 from .names import rename, table_lines
 from ..storage import load_strictly
 
@@ -191,9 +191,11 @@ def load_malevich(model: Malevich, state: dict[str, Tensor]) -> Malevich:
 def malevich_from_published(
     repo: str | Path = "sberbank-ai/rudalle-Malevich", name: str = "pytorch_model_v3.bin",
     begin: int | None = None, revision: str = "main", heads: int = 16,
+    device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32,
 ) -> Malevich:
-    """Malevich from the Hub or from a folder, in float32 on the CPU; Emojich with its own repo
-    and name, and begin=2. ValueError where it is not to be had or does not fit.
+    """Malevich from the Hub or from a folder; Emojich with its own repo and name, and begin=2.
+    Prints what memory its weights (of dtype) take. ValueError where it is not to be had or does
+    not fit.
     """
     state = read_published(file_of(repo, name, revision))
     lost = [theirs for theirs in TABLES if f"{theirs}.weight" not in state]
@@ -207,8 +209,10 @@ def malevich_from_published(
             text_vocab, rows["codes"][0], rows["places"][0] - 1, rows["rows"][0], dim,
             len(layers), heads, begin,
         )  # fmt: skip
+    weights = sum(p.numel() for p in model.parameters())
+    tell_memory("ruDALL-E", weights, dtype, device)
     model = model.to_empty(device="cpu")
     for kind in ("row", "column", "conv"):
         mask = sparse_mask(kind, model.text, model.grid, wrap=begin is not None)
         setattr(model, f"mask_{kind}", mask)
-    return load_malevich(model, state).eval()
+    return load_malevich(model, state).eval().to(device, dtype)

@@ -15,14 +15,8 @@ import torch
 from torch import Tensor
 from ..networks.language import Borrowed
 from ..networks.t5 import T5Encoder
-from t2i_course.published.files import (
-    Missing,
-    blaming,
-    file_of,
-    published_state,
-    read_settings,
-    sketch,
-)
+from .files import Missing, blaming, file_of, published_state
+from .files import read_settings, sketch, tell_memory
 from .names import rename, table_lines
 from ..storage import load_strictly
 
@@ -145,20 +139,23 @@ def t5(
     repo: str = "google-t5/t5-small",
     revision: str = "main",
     length: int = 64,
-    dtype: str = "float32",
+    dtype: torch.dtype | str = torch.float32,
 ) -> Borrowed:
-    """A published T5's encoder in our own `T5Encoder`, from a folder or from the Hub, checked.
-    dtype: of its weights; "bfloat16" halves the memory, float16 overflows in T5.
+    """A published T5's encoder in our own `T5Encoder`, from a folder or from the Hub, checked;
+    prints what memory it takes. dtype: of its weights, or its name; bfloat16 halves it,
+    float16 overflows.
 
     ValueError where files are missing, damaged or do not fit.
     """
+    dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     config = file_of(repo, "config.json", revision)
     with blaming(config):
         sizes = t5_config(read_settings(config, USED))
     bpe = subwords(repo, revision)
     shapes = t5_names(published_state(repo, revision=revision, device="meta"))
     encoder = sketch(lambda: T5Encoder(**sizes), shapes, config)
-    encoder = encoder.to(getattr(torch, dtype)).to_empty(device="cpu")
+    tell_memory("T5's encoder", sum(p.numel() for p in encoder.parameters()), dtype)
+    encoder = encoder.to(dtype).to_empty(device="cpu")
     load_t5(encoder, published_state(repo, revision=revision), str(repo))
     return Borrowed(encoder.eval(), bpe, sizes["dim"], length)
 

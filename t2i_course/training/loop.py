@@ -52,11 +52,16 @@ def check_data(data):
         )
 
 
-def batch_of(data, prepared: dict[str, Tensor], rows: Tensor, device: torch.device) -> dict:
+def batch_of(
+    data, prepared: dict[str, Tensor], rows: Tensor, device: torch.device, retell: float = 0.0
+) -> dict:
     """{"image": (B, 3, H, W) in [-1, 1], "caption": B strings, ...: rows of what is prepared}.
+    retell: above 0, the captions are told anew by `data.retold`.
     """
     image = data.images[rows].to(device).float() / 127.5 - 1
     caption = [data.captions[i] for i in rows.tolist()]
+    if retell:
+        caption = data.retold(caption, retell)
     extra = {name: values[rows].to(device) for name, values in prepared.items()}
     return {"image": image, "caption": caption} | extra
 
@@ -110,7 +115,8 @@ def add_gradients(run: Run, data, prepared: dict, shards, device: torch.device) 
     for shard in with_the_same_buffers(run.stage, shards):
         torch.manual_seed(seed_of(recipe.seed, run.step, shard))
         with rounding(recipe, device):
-            found = run.stage.loss(batch_of(data, prepared, parts[shard], device))
+            batch = batch_of(data, prepared, parts[shard], device, recipe.retell)
+            found = run.stage.loss(batch)
         (found["loss"].float() / recipe.shards).backward()
         losses.append(torch.stack([v.detach().float() for v in found.values()]))
     run.names = [*found, "gradient"]
@@ -291,7 +297,8 @@ def train(
     pictures; it ends with the averaged weights. Returns the history: a list of {"step", the
     losses, "lr", "images_per_second"}.
 
-    data: has `images` (N, 3, H, W) uint8, `captions` and `weights` (N,), as `CaptionedImages`;
+    data: has `images` (N, 3, H, W) uint8, `captions` and `weights` (N,), as `CaptionedImages`
+    (and `retold(captions, p)`, where the recipe's `retell` is above 0);
     what a stage with `prepare(data) -> {name: (N, ...)}` made of them comes with each batch.
     out: folder for `checkpoint.safetensors`, written every `recipe.save_every` steps; with
     `resume` a run goes on from it, and another run's is refused. on_save(stage, step, history)

@@ -16,18 +16,21 @@ from .recipe import Recipe
 # %% ../../nbs/training/optimizers.ipynb #c004
 def orthogonalise(G: Tensor, steps: int = 5) -> Tensor:
     """G = U S V^T with its singular values pushed towards 1: Newton-Schulz iterations in
-    bfloat16. G: (rows, cols), any scale.
+    float32. G: (rows, cols), any scale.
 
     Singular values of at least 1/500 of G's norm come out between 0.68 and 1.21; smaller ones
     grow 485-fold at most (3.4445^5). Source: Jordan et al. 2024, "Muon: an optimizer for hidden
-    layers in neural networks".
+    layers in neural networks"; here with the rounds on the smaller square G G^T or G^T G.
     """
     wide = G.shape[0] <= G.shape[1]
-    X = (G if wide else G.T).bfloat16()
+    X = (G if wide else G.T).float()
     X = X / (X.norm() + 1e-7)
+    P = one = torch.eye(len(X), device=G.device)
+    A = X @ X.T
     for _ in range(steps):
-        A = X @ X.T
-        X = 3.4445 * X + (-4.7750 * A + 2.0315 * A @ A) @ X
+        Q = 3.4445 * one - 4.7750 * A + 2.0315 * A @ A
+        A, P = Q @ A @ Q, Q @ P
+    X = P @ X
     return (X if wide else X.T).to(G.dtype)
 
 # %% ../../nbs/training/optimizers.ipynb #c012

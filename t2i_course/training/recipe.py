@@ -26,6 +26,7 @@ RANGES = {
     "beta2": (0, 0.999999),
     "grad_clip": (1e-6, math.inf),
     "ema": (0, 0.9999999),
+    "retell": (0, 1),
     "shards": (0, 10**6),
     "seed": (0, 2**63 - 1),
     "save_every": (1, 10**9),
@@ -56,9 +57,10 @@ class Recipe:
 
     The learning rate rises over `warmup` steps, stays, and falls to zero along a cosine over
     the last `decay` steps. `optimizer` is "adamw", or "muon" for Muon on the layers' matrices
-    and AdamW on the rest. `ema` is the decay of the weight average. `shards`: the batch is
-    split in so many parts, each with random numbers of its own, so that the result does not
-    depend on how many processes share them; 0 means one a process.
+    and AdamW on the rest. `ema` is the decay of the weight average. `retell`: the chance of
+    each change in how captions are told, for a set that can (`CaptionedImages.retold`).
+    `shards`: the batch is split in so many parts, each with random numbers of its own, so that
+    the result does not depend on how many processes share them; 0 means one a process.
     """
 
     steps: int
@@ -72,6 +74,7 @@ class Recipe:
     grad_clip: float = 1.0
     ema: float = 0.999
     precision: str = "no"
+    retell: float = 0.0
     shards: int = 0
     seed: int = 0
     save_every: int = 500
