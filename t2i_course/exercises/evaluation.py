@@ -155,7 +155,7 @@ def check_mmd(answer):
 Exercise(
     "evaluation.mmd",
     "A kernel without its diagonal",
-    "Write (6), so that no picture is compared with itself. `polynomial_kernel(x, y)` is (N,"
+    "Write (4), so that no picture is compared with itself. `polynomial_kernel(x, y)` is (N,"
     " M). The histogram below shows that yours has no bias.",
     """
     def my_mmd(x, y):
@@ -209,7 +209,7 @@ def check_inception(answer):
 Exercise(
     "evaluation.inception",
     "Sharp and various",
-    "Write (8), the Inception score of class probabilities. Below, four kinds of painter get"
+    "Write (5), the Inception score of class probabilities. Below, four kinds of painter get"
     " theirs.",
     """
     def my_inception_score(p):
@@ -259,8 +259,8 @@ def check_precision(answer):
 Exercise(
     "evaluation.precision",
     "Balls around the real",
-    "Write (9): which fakes lie within reach of a real picture? With the two sets exchanged the"
-    " same line is recall; below it measures both.",
+    "Write precision: which fakes lie within reach of a real picture? With the two sets"
+    " exchanged the same line is recall; below it measures both.",
     """
     def my_precision(real, fake, k=3):
         "Share of fake (M, D) in the ball around some real (N, D) up to its k-th neighbour."
@@ -366,7 +366,7 @@ def check_bradley_terry(answer):
 Exercise(
     "evaluation.bradley_terry",
     "Strengths from duels",
-    "Write one round of (12): each strength is its wins, divided by what they would be expected"
+    "Write one round of (7): each strength is its wins, divided by what they would be expected"
     " from. Repeated, it ranks six painters below.",
     """
     def my_round(wins, strength):

@@ -44,7 +44,7 @@ def tuned_guidance(card: dict) -> float | None:
     elsewhere = claim.get("seed") == 0 and claim.get("n", 0) <= TUNED_ON
     return claim["guidance"] if elsewhere else None
 
-# %% ../../nbs/measure/board.ipynb #bd010
+# %% ../../nbs/measure/board.ipynb #bd012
 def kept_pictures(system, captions: list[str], folder: Path, guidance=None, bar=None):
     """One picture a caption as uint8 (N, 3, H, W), picture i from seed SEED + i; those that lie
     in the folder are read, the others drawn and put there. bar: a tqdm, advanced as it goes.
@@ -79,7 +79,7 @@ def true_pictures(captions: list[str], size: int = 32, seed: int = 0):
     drawn = np.stack([draw(layout(c, dice), c.background, size) for c in claims])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).contiguous()
 
-# %% ../../nbs/measure/board.ipynb #bd014
+# %% ../../nbs/measure/board.ipynb #bd016
 def claims_of(pictures, captions: list[str]) -> dict[str, str]:
     """{"all true" or a category: one letter a picture, 1 true, 0 false, - not claimed}."""
     from t2i_course.data.shapes import CATEGORIES, verify
@@ -99,7 +99,7 @@ def tally_of(claims: dict[str, str]) -> dict:
         verdicts.append({k: s == "1" for k, s in zip(kinds, letters) if s != "-"})
     return tally(verdicts)
 
-# %% ../../nbs/measure/board.ipynb #bd017
+# %% ../../nbs/measure/board.ipynb #bd019
 def features_of(pictures, eyes):
     """Features (N, D) of uint8 pictures of any size, in the eyes of a CLIP."""
     import torch
@@ -123,7 +123,7 @@ def row_of(name: str, pictures, captions: list[str], eyes) -> dict:
     found = {"alignment": tally_of(claims), "kernel_distance": round(far, 2)}
     return about | found | {"claims": claims}
 
-# %% ../../nbs/measure/board.ipynb #bd020
+# %% ../../nbs/measure/board.ipynb #bd022
 def relative_seconds(systems: dict, guidance: dict, rounds: int = 3) -> dict[str, float]:
     """{name: seconds a picture, as a ratio to the first of the systems}, all in one run, two
     pictures at a time; the middle of `rounds`.
@@ -147,7 +147,7 @@ def relative_seconds(systems: dict, guidance: dict, rounds: int = 3) -> dict[str
         ratios[name] = round(sorted_ratios[rounds // 2], 2)
     return ratios
 
-# %% ../../nbs/measure/board.ipynb #bd023
+# %% ../../nbs/measure/board.ipynb #bd025
 def evaluate_all(
     out: str | Path,
     n: int = 1000,
@@ -183,7 +183,7 @@ def evaluate_all(
     write_json(out, board)
     return board
 
-# %% ../../nbs/measure/board.ipynb #bd024
+# %% ../../nbs/measure/board.ipynb #bd026
 def folder_of(name: str) -> Path | None:
     """The folder of a system's shipped weights; None where there are none."""
     folder = WEIGHTS / SYSTEMS[name].weights
@@ -221,7 +221,7 @@ def add_pace(rows: dict, device: str):
     for name, ratio in relative_seconds(systems, scales).items():
         rows[name] |= {"pace": ratio, "machine": machine(systems[name].device)}
 
-# %% ../../nbs/measure/board.ipynb #bd028
+# %% ../../nbs/measure/board.ipynb #bd030
 def recomputed(name: str, row: dict, n: int = 4, first: int = 0) -> list[str]:
     """What is wrong with a system's row, one sentence each; empty where its weights are those
     that lie here, its shares are those of its claims, and n of its pictures, drawn again, say
@@ -249,7 +249,7 @@ def differs(again: dict, claims: dict, i: int, first: int) -> bool:
     """Whether picture i, drawn again, says other than the row's picture first + i."""
     return any(letters[i] != claims[kind][first + i] for kind, letters in again.items())
 
-# %% ../../nbs/measure/board.ipynb #bd031
+# %% ../../nbs/measure/board.ipynb #bd033
 class Board:
     """What `evaluate_all` wrote, as a table: text, or HTML in a notebook; best first."""
 
@@ -292,7 +292,7 @@ def read_board(path: str | Path = BOARD) -> Board:
     """The board that comes with the course. Does not import PyTorch."""
     return Board(read_json(Path(path)) if Path(path).is_file() else {})
 
-# %% ../../nbs/measure/board.ipynb #bd032
+# %% ../../nbs/measure/board.ipynb #bd034
 @patch
 def legend(self: Board) -> str:
     """What the columns are, in a few lines."""
