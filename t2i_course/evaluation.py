@@ -93,11 +93,6 @@ def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:
     return (x.double() @ y.double().T / x.shape[1] + 1) ** 3
 
 # %% ../nbs/readings/10_evaluation.ipynb #f_kid
-def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:
-    """KID's kernel (1 + u v / D)^3 of features (N, D) and (M, D): (N, M) (Binkowski 2018)."""
-    return (x.double() @ y.double().T / x.shape[1] + 1) ** 3
-
-
 def mmd(x: Tensor, y: Tensor) -> float:
     """Unbiased squared kernel distance of features (N, D) and (M, D): 0 on average where both
     come from one source (Gretton 2012, eq. 3).
