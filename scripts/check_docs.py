@@ -1,5 +1,5 @@
 """Open every page of the built site in headless Chromium: requests, scripts, math, links and
-sliders.
+sliders; and let the page that draws by itself do so.
 
 usage: check_docs.py FOLDER [FOLDER FOR SCREENSHOTS]
 """
@@ -14,6 +14,8 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
+
+import npm
 
 FLAGS = [
     "--no-sandbox",
@@ -96,6 +98,15 @@ MATH = (
     "() => [document.querySelectorAll('span.math').length, document.querySelectorAll('span.math"
     " .katex').length, document.querySelectorAll('.katex-error').length]"
 )
+
+# the prompt box that draws by itself, what it fetches for that, and all that it says
+LIVE, DRAWING = "site_libs/live", ".t2i-drawing"
+HEAR = """() => {
+    window.said = [];
+    const note = document.querySelector('.t2i-drawing .note');
+    const hear = () => said.push(note.textContent);
+    new MutationObserver(hear).observe(note, { childList: true });
+}"""
 
 # the longest line of each block of code or output that is wider than its box
 CUT_OFF = """() => [...document.querySelectorAll('main pre')]
@@ -187,6 +198,10 @@ def check_page(
             else bad.append(f"request to another host: {r.url}")
         ),
     )
+    page.on(
+        "request",
+        lambda r: bad.append(f"fetched unasked: {r.url}") if LIVE in r.url else None,
+    )
     page.goto(base + rel, wait_until="networkidle")
     for _ in range(50):  # KaTeX runs after the page has loaded
         math, typeset, errors = page.evaluate(MATH)
@@ -218,6 +233,99 @@ def check_page(
     return count, bad
 
 
+def drawn_live(page, wish: dict) -> None:
+    """Ask the page's prompt box for a drawing, by keys alone, and wait for what it says."""
+    page.wait_for_selector(DRAWING)
+    for name, value in wish.items():
+        page.focus(f"{DRAWING} [name={name}]")
+        page.keyboard.press("Control+a")
+        page.keyboard.type(str(value))
+    page.evaluate(HEAR)
+    page.press(f"{DRAWING} [name=prompt]", "Enter")
+    page.wait_for_function("() => said.length && !document.querySelector('[aria-busy=true]')")
+
+
+def check_live(browser, base: str, rel: str = "index.html") -> list[str]:
+    """Draw in a page as wide as a phone: what it says meanwhile, and whether its picture is
+    PyTorch's.
+    """
+    import torch
+
+    from export_live import CLOSE, MODEL
+    from t2i_course.ldm import LatentDiffusion
+
+    prompt, wish = "a red star on a black background", {"seed": 5, "guidance": 2.5, "steps": 6}
+    bad, page = [], browser.new_page(viewport={"width": 390, "height": 800})
+    page.set_default_timeout(120_000)
+    page.on("pageerror", lambda e: bad.append(f"script error: {e}"))
+    page.goto(base + rel, wait_until="networkidle")
+    drawn_live(page, {"prompt": prompt} | wish)
+    said = page.evaluate("() => said")
+    for words in (" MB", "Drawing in 6 steps", f": {prompt}"):
+        if not any(words in sentence for sentence in said):
+            bad.append(f"the live drawing does not say {words!r}, but {said}")
+    if page.evaluate("() => document.scrollingElement.scrollWidth > innerWidth"):
+        bad.append("the page of the live drawing scrolls sideways on a phone")
+    numbers = page.evaluate(f"() => [...(document.querySelector('{DRAWING}').picture || [])]")
+    page.close()
+    system = LatentDiffusion.from_pretrained(MODEL)
+    wish["num_steps"] = wish.pop("steps")
+    there = system(prompt, **wish).images.flatten()
+    if len(numbers) != len(there):
+        return [*bad, f"no live picture: {said}"]
+    apart = float((torch.tensor(numbers).clamp(-1, 1) - there).abs().max())
+    if not apart < CLOSE:
+        bad.append(f"the live picture is not PyTorch's: {apart:.1e} apart")
+    return bad
+
+
+def check_refusals(browser, root: Path, base: str, rel: str = "index.html") -> list[str]:
+    """Where a page cannot draw, it says why: opened as a file, without WebAssembly, with a file
+    of the model missing, with a worker that does not start.
+    """
+    bad = []
+    gone = {"file": [], "WebAssembly": []}
+    gone |= {"model.json": ["model.json"], "could not": ["ort.js"]}
+    for word, missing in gone.items():
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        for name in missing:
+            page.route(f"**/{LIVE}/{name}", lambda route: route.fulfill(status=404))
+        if word == "WebAssembly":
+            page.add_init_script("delete globalThis.WebAssembly")
+        page.goto((root / rel).as_uri() if word == "file" else base + rel)
+        drawn_live(page, {})
+        note = page.inner_text(f"{DRAWING} .note")
+        if word not in note:
+            bad.append(f"the prompt box says {note!r}, and not what is wrong with {word}")
+        page.close()
+    return bad
+
+
+AUDITED = ("index.html", "readings/ldm.html", "networks/unet.html")
+AUDIT = """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
+    .filter((v) => v.impact === 'serious' || v.impact === 'critical')
+    .map((v) => `${v.id}, ${v.nodes.length} times: ${v.nodes[0].html.slice(0, 160)}`)"""
+
+
+def check_access(browser, base: str, pages: tuple = AUDITED) -> list[str]:
+    """What axe-core calls serious or critical on a page of each kind; nothing without npm."""
+    try:
+        script = npm.files(npm.AXE)["axe.min.js"].read_text(encoding="utf-8")
+    except npm.Unavailable as e:
+        print(f"pages not audited: {e}")
+        return []
+    bad = []
+    for rel in pages:
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(120_000)
+        page.goto(base + rel, wait_until="networkidle")
+        page.evaluate(script)
+        bad += [f"{rel}: {fault}" for fault in page.evaluate(AUDIT)]
+        page.close()
+    return bad
+
+
 def main() -> int:
     root = Path(sys.argv[1]).resolve()
     shots = Path(sys.argv[2]) if len(sys.argv) > 2 else None
@@ -238,6 +346,13 @@ def main() -> int:
             )
             failed += bool(bad)
             sliders += count
+        bad = check_access(browser, base, [rel for rel in AUDITED if rel in pages])
+        print("FAIL" if bad else "ok  ", "for all", *[f"\n      {b}" for b in bad])
+        failed += bool(bad)
+        if (root / LIVE).is_dir():
+            bad = check_live(browser, base) + check_refusals(browser, root, base)
+            print("FAIL" if bad else "ok  ", "live drawing", *[f"\n      {b}" for b in bad])
+            failed += bool(bad)
     print(f"{len(pages)} pages, {failed} with faults, {sliders} sliders moved")
     return int(failed > 0)
 

@@ -1,0 +1,209 @@
+"""A latent diffusion model for the pages of the site: three ONNX graphs made of the weights as
+they are loaded, what the page's sampler and tokenizer need, and the library that runs them.
+
+The drawing is held to PyTorch's before anything is kept: same prompt and seed, same picture.
+
+usage: export_live.py FOLDER [MODEL]        MODEL: a shipped one or a folder; default ldm-small
+"""
+
+import json
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from npm import ONNXRUNTIME, files
+from t2i_course.guidance import classifier_free, predicting_x0, walk
+from t2i_course.ldm import LatentDiffusion
+from t2i_course.networks.text import Tokenizer
+from t2i_course.system import picture_generators
+
+PAGE = Path(__file__).parent / "live"  # the page's half: worker, tokenizer, generator, sampler
+OPSET = 17
+CLOSE = 1e-4  # of a picture's values, which lie in [-1, 1]
+MODEL = "ldm-small"
+PROMPT = "a blue star left of a green square on a black background"
+
+
+class Words(nn.Module):
+    """ids (2, L) -> what the network is told of a prompt and of none, as `LatentDiffusion.read`
+    gives it.
+    """
+
+    def __init__(self, model: LatentDiffusion):
+        super().__init__()
+        self.model = model
+
+    def told(self, ids: Tensor) -> dict[str, Tensor]:
+        told = self.model.text_encoder(ids)
+        guess = self.model.guess
+        return told if guess is None else told | {"channels": guess(**told)}
+
+    def forward(self, ids: Tensor):
+        return tuple(self.told(ids).values())
+
+
+class Denoise(nn.Module):
+    """z_t (1, c, h, w), time (1,), scale (1,) and two rows told -> the guided z0_hat."""
+
+    def __init__(self, model: LatentDiffusion, names: list[str]):
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, z_t: Tensor, time: Tensor, scale: Tensor, *told: Tensor) -> Tensor:
+        diffusion = self.model.diffusion
+        caption = {name: rows[:1] for name, rows in zip(self.names, told)}
+        nothing = {name: rows[1:] for name, rows in zip(self.names, told)}
+        guided = classifier_free(diffusion, scale, nothing)
+        clean = predicting_x0(guided, diffusion.schedule, diffusion.prediction_type)
+        return clean(z_t, time, caption)
+
+
+class Decode(nn.Module):
+    """Two latents (2, c, h, w) -> two pictures (2, 3, H, W)."""
+
+    def __init__(self, model: LatentDiffusion):
+        super().__init__()
+        self.model = model
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.model.to_pictures(z)
+
+
+def halved(graph):
+    """Store float weights as float16 where that loses nothing; the graph widens them first."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for weight in graph.graph.initializer:
+        if weight.data_type != TensorProto.FLOAT:
+            continue
+        value = numpy_helper.to_array(weight)
+        half = value.astype(np.float16)
+        if value.size < 64 or not np.array_equal(half.astype(np.float32), value):
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+        cast = helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT)
+        graph.graph.node.insert(0, cast)
+
+
+def write_graph(path: Path, network: nn.Module, inputs: dict[str, Tensor], outputs: list[str]):
+    """Trace a network on these inputs and write it."""
+    import onnx
+
+    names = dict(input_names=list(inputs), output_names=outputs, opset_version=OPSET)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of fixed shapes, which is what we want
+        torch.onnx.export(network.eval(), (*inputs.values(),), str(path), dynamo=False, **names)
+    graph = onnx.load(path)
+    halved(graph)
+    onnx.save(graph, path)
+
+
+def page_tokenizer(model: LatentDiffusion) -> dict:
+    """What words.js needs. ValueError for a tokenizer of another kind than it knows."""
+    told = json.loads(model.tokenizer.to_str())
+    kinds = [n["type"] for n in (told["normalizer"] or {}).get("normalizers", [])]
+    before = told["pre_tokenizer"]
+    known = before["type"] == "ByteLevel" and before["add_prefix_space"] and before["use_regex"]
+    if told["model"]["type"] != "BPE" or kinds != ["NFKC", "Lowercase"] or not known:
+        raise ValueError("scripts/live/words.js reads byte-level BPE, NFKC, lower case only")
+    return {
+        "vocab": told["model"]["vocab"],
+        "merges": told["model"]["merges"],
+        "length": model.text_encoder.length,
+        "start": Tokenizer.start,
+        "pad": Tokenizer.pad,
+    }
+
+
+def export(model: LatentDiffusion, folder: Path) -> dict:
+    """Write words.onnx, denoise.onnx, decode.onnx and model.json; returns what that says."""
+    sampler = model.options.sampler
+    if sampler != "dpm++":
+        raise ValueError(f"scripts/live/sampler.js walks by dpm++, not by {sampler!r}")
+    ids = model.tokenizer.encode([PROMPT, ""], model.text_encoder.length)
+    words = Words(model)
+    with torch.no_grad():
+        told = words.told(ids)
+    z = model.noise(picture_generators(0))
+    step = {"z_t": z, "time": torch.tensor([500]), "scale": torch.tensor([3.0])}
+    write_graph(folder / "words.onnx", words, {"ids": ids}, list(told))
+    write_graph(folder / "denoise.onnx", Denoise(model, list(told)), step | told, ["z0_hat"])
+    write_graph(folder / "decode.onnx", Decode(model), {"z": torch.cat([z, z])}, ["pictures"])
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx"))}
+    about = {
+        "bytes": sizes,
+        "latent": list(z.shape[1:]),
+        "image_size": model.image_size,
+        "alpha_bar": model.diffusion.schedule.alpha_bar.tolist(),
+        "tokenizer": page_tokenizer(model),
+    }
+    (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
+    return about
+
+
+def redraw(model: LatentDiffusion, folder: Path, prompt: str, seed: int) -> Tensor:
+    """The picture that the graphs of `folder` draw, (1, 3, H, W), by the course's sampler."""
+    from onnxruntime import InferenceSession
+
+    def session(name):
+        return InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
+
+    words, denoise, decode = map(session, ("words", "denoise", "decode"))
+    ids = model.tokenizer.encode([prompt, ""], model.text_encoder.length).numpy()
+    names = [output.name for output in words.get_outputs()]
+    told = dict(zip(names, words.run(None, {"ids": ids})))
+    scale = np.array([model.options.guidance], np.float32)
+
+    def clean(z_t, time, conditioning):
+        step = {"z_t": z_t.numpy(), "time": time.numpy(), "scale": scale}
+        return torch.from_numpy(denoise.run(None, step | told)[0])
+
+    z_T = model.noise(picture_generators(seed))
+    steps = walk(clean, model.diffusion.schedule, z_T, None, model.options, "x0", clip=False)
+    *_, end = steps
+    return torch.from_numpy(decode.run(None, {"z": torch.cat([end.x, end.x]).numpy()})[0][:1])
+
+
+def check(model: LatentDiffusion, folder: Path, seed: int = 1) -> float:
+    """How far the graphs' picture is from PyTorch's, at most; ValueError where too far."""
+    drawn = redraw(model, folder, PROMPT, seed).clamp(-1, 1)
+    apart = float((drawn - model(PROMPT, seed=seed).images).abs().max())
+    if not apart < CLOSE:
+        raise ValueError(f"the exported graphs do not draw as PyTorch does: {apart:.1e} apart")
+    return apart
+
+
+def make_live(folder: Path, name: str = MODEL) -> float:
+    """Everything a page needs to draw by itself, in a new `folder`; returns how far its
+    picture is from PyTorch's.
+
+    `npm.Unavailable` where the library cannot be had, ImportError without onnx and onnxruntime.
+    """
+    library = files(ONNXRUNTIME)
+    folder.mkdir(parents=True)
+    try:
+        model = LatentDiffusion.from_pretrained(name)
+        about = export(model, folder)
+        apart = check(model, folder)
+        shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+        shutil.copy(library["dist/ort.wasm.bundle.min.mjs"], folder / "ort.js")
+        shutil.copy(library["dist/ort-wasm-simd-threaded.wasm"], folder / "ort.wasm")
+        about["bytes"]["ort.wasm"] = (folder / "ort.wasm").stat().st_size
+        (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return apart
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    apart = make_live(Path(sys.argv[1]), *sys.argv[2:])
+    print(f"{sys.argv[1]}: draws as PyTorch does, to {apart:.1e}")

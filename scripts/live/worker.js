@@ -1,0 +1,96 @@
+// The model of the page, in a thread of its own, so that the page stays quick while it draws.
+// In: {number, prompt, seed, guidance, steps} or {stop: number}. Out: {progress, total}
+// while files come; {number, i, steps, x, x0_hat} after each step, pictures as (3, H, W) floats
+// in [-1, 1]; {number, done, seconds}; {number, error}.
+import * as ort from "./ort.js";
+import { Generator } from "./random.js";
+import { Tokenizer } from "./words.js";
+import { dpmSolver } from "./sampler.js";
+
+const HERE = new URL(".", import.meta.url);
+const GRAPHS = ["words", "denoise", "decode"];
+
+// A file's bytes; told(n) of every n bytes that came.
+async function fetched(name, told) {
+  const reply = await fetch(new URL(name, HERE));
+  if (!reply.ok) throw Error(`${name} is not there (${reply.status}); build the site again`);
+  const reader = reply.body.getReader();
+  const parts = [];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    told(value.length);
+  }
+  return new Blob(parts).arrayBuffer();
+}
+
+async function load() {
+  const reply = await fetch(new URL("model.json", HERE));
+  if (!reply.ok) throw Error(`model.json is not there (${reply.status})`);
+  const told = await reply.json();
+  const total = Object.values(told.bytes).reduce((a, b) => a + b, 0);
+  let progress = 0;
+  const count = (n) => postMessage({ progress: (progress += n), total });
+  const names = ["ort.wasm", ...GRAPHS.map((g) => `${g}.onnx`)];
+  const [wasm, ...graphs] = await Promise.all(names.map((n) => fetched(n, count)));
+  Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: wasm });
+  const model = { ...told, tokenizer: new Tokenizer(told.tokenizer) };
+  for (const [i, name] of GRAPHS.entries())
+    model[name] = await ort.InferenceSession.create(new Uint8Array(graphs[i]));
+  return model;
+}
+
+let loading = null;
+let stopped = 0; // drawings up to this number are to stop
+
+// What the network is told: rows of the prompt and of no prompt, by name.
+async function conditions(model, prompt) {
+  const { length, start, pad } = model.tokenizer;
+  const rows = new BigInt64Array(2 * length).fill(BigInt(pad));
+  rows.set(model.tokenizer.encode(prompt));
+  rows[length] = BigInt(start);
+  return model.words.run({ ids: new ort.Tensor("int64", rows, [2, length]) });
+}
+
+async function draw(model, { number, prompt, seed, guidance, steps }) {
+  const told = await conditions(model, prompt);
+  const shape = model.latent;
+  const size = shape.reduce((a, b) => a * b);
+  const scale = new ort.Tensor("float32", [guidance], [1]);
+  const denoise = async (z, t) => {
+    const time = new ort.Tensor("int64", [BigInt(t)], [1]);
+    const z_t = new ort.Tensor("float32", z, [1, ...shape]);
+    const answer = await model.denoise.run({ z_t, time, scale, ...told });
+    return answer.z0_hat.data;
+  };
+  const began = performance.now();
+  const noise = new Generator(seed).randn(size);
+  for await (const step of dpmSolver(denoise, model.alpha_bar, noise, steps)) {
+    await new Promise((next) => setTimeout(next)); // a word of the page's may have come
+    if (number <= stopped) return postMessage({ number, done: false });
+    const both = new Float32Array(2 * size);
+    both.set(step.x);
+    both.set(step.x0_hat, size);
+    const z = new ort.Tensor("float32", both, [2, ...shape]);
+    const { pictures } = await model.decode.run({ z });
+    const half = pictures.data.length / 2;
+    const [x, x0_hat] = [pictures.data.slice(0, half), pictures.data.slice(half)];
+    postMessage({ number, i: step.i, steps, x, x0_hat }, [x.buffer, x0_hat.buffer]);
+  }
+  postMessage({ number, done: true, seconds: (performance.now() - began) / 1000 });
+}
+
+onmessage = async ({ data }) => {
+  if (data.stop) {
+    stopped = data.stop;
+    return;
+  }
+  try {
+    loading ??= load();
+    await draw(await loading, data);
+  } catch (error) {
+    if (!(await loading.catch(() => null))) loading = null; // try again at the next press
+    postMessage({ number: data.number, error: error.message || String(error) });
+  }
+};

@@ -1,0 +1,146 @@
+"""The model that draws in a page: its graphs against PyTorch, its JavaScript against torch's
+generator and the tokenizer. (The drawing itself, in a built page: tests/test_site.py.)
+"""
+
+import json
+import random
+
+import pytest
+import torch
+
+import npm
+from check_docs import NO_BROWSER, chromium, serve
+from export_live import PAGE, check, export, page_tokenizer
+from t2i_course.ddpm import step_indices
+from t2i_course.ldm import LatentDiffusion
+
+CAPTIONS = ["a red star", "two green circles on a white background", "a blue fox, noto style"]
+ODD = [
+    *("it's they'll DON'T", "  tabs\tand\nlines ", "１２ ﬁx ½ x² Å", "ΣΑΣ İ ẞ"),
+    *("[pad] [start]", "\u00a8 x", "a\x1cb\x85c\ufeffd", "\u3000wide\u2003em", "-- ... 007"),
+    *("naïve café 漢字 🎉", "constructor __proto__", "👨‍👩‍👧", "'s", "a" * 25),
+]
+
+
+def tiny(guess, first_stage="kl", **config):
+    """An untrained system, its network not silent, nor so loud that rounding grows."""
+    torch.manual_seed(0)
+    autoencoder = dict(channels=(16,), num_res=1, patch=2, attend=False, groups=4)
+    if first_stage == "kl":
+        autoencoder["latent_channels"] = 4
+    sizes = dict(
+        image_size=16,
+        first_stage=first_stage,
+        autoencoder=autoencoder,
+        text_encoder=dict(dim=24, depth=1, heads=2),
+        unet=dict(channels=(16, 32), attention=(1,), head_dim=8, emb_dim=32),
+    )
+    model = LatentDiffusion.create(CAPTIONS * 9, guess, **(sizes | config)).eval()
+    for p in model.diffusion.parameters():
+        if not p.any():
+            torch.nn.init.normal_(p, std=0.02)
+    return model
+
+
+KINDS = {
+    "with a first guess": dict(guess=dict(hidden=16, heads=2)),
+    "as in the paper": dict(guess=None, frozen_text=True),
+    "v-prediction": dict(guess=None, prediction_type="v", guidance=1.5, num_steps=7),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_graphs_draw_as_pytorch_does(kind, tmp_path):
+    model = tiny(**KINDS[kind])
+    export(model, tmp_path)
+    assert check(model, tmp_path) < 3e-5
+    told = json.loads((tmp_path / "model.json").read_text())
+    assert told["latent"] == [4, 8, 8]
+    assert set(told["bytes"]) == {path.name for path in tmp_path.glob("*.onnx")}
+
+
+def test_graphs_of_other_weights_are_refused(tmp_path):
+    model = tiny(None)
+    export(model, tmp_path)
+    with torch.no_grad():
+        model.diffusion.network.last.bias += 0.01
+    with pytest.raises(ValueError, match="do not draw as PyTorch does"):
+        check(model, tmp_path)
+
+
+def test_what_the_page_cannot_do_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="dpm"):
+        export(tiny(None, sampler="ddim"), tmp_path)
+    other = tiny(None)
+    other.tokenizer.bpe.normalizer = None
+    with pytest.raises(ValueError, match="byte-level BPE"):
+        page_tokenizer(other)
+
+
+@pytest.fixture(scope="module")
+def page():
+    with chromium() as browser, serve(PAGE) as base:
+        if browser is None:
+            pytest.skip(NO_BROWSER)
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(base)
+        yield page
+
+
+def test_random_numbers_are_torchs(page):
+    counts = [1024, 3, 16, 15, 17, 31, 1000, 5]  # blocks of 16 and not; in pairs and not
+    for seed in (0, 7, 2**32 - 1, 2**32 + 5, 2**53 - 1):
+        generator = torch.Generator().manual_seed(seed)
+        there = torch.cat([torch.randn(n, generator=generator) for n in counts])
+        js = """async ([seed, counts]) => {
+            const { Generator } = await import('/random.js');
+            const generator = new Generator(seed);
+            return counts.flatMap((n) => [...generator.randn(n)]);
+        }"""
+        here = torch.tensor(page.evaluate(js, [seed, counts]))
+        assert (here - there).abs().max() < 1e-5, seed
+
+
+def test_words_are_the_tokenizers(page):
+    model = LatentDiffusion.from_pretrained("ldm-small")
+    rng = random.Random(0)
+    old = [chr(c) for c in range(33, 0x250)] + [chr(c) for c in range(0x4E00, 0x4F00)]
+    mixed = ["".join(rng.choice(old + [" "] * 99) for _ in range(9)) + "x" for _ in range(200)]
+    js = """async ([told, captions]) => {
+        const { Tokenizer } = await import('/words.js');
+        const tokenizer = new Tokenizer(told);
+        const said = (caption) => {
+            try { return [...tokenizer.encode(caption)].map(Number); }
+            catch (error) { return error.message; }
+        };
+        return captions.map(said);
+    }"""
+    asked = [*CAPTIONS, *ODD, *mixed]
+    here = page.evaluate(js, [page_tokenizer(model), asked])
+    there = model.tokenizer.encode(asked, model.text_encoder.length).tolist()
+    assert here == there
+    wrong = page.evaluate(js, [page_tokenizer(model), [" \n", "zq" * 60]])
+    assert "empty" in wrong[0] and "tokens and the model reads 31" in wrong[1]
+
+
+def test_the_sampler_visits_the_courses_times(page):
+    js = """async () => {
+        const { stepIndices } = await import('/sampler.js');
+        return Array.from({ length: 1000 }, (_, i) => stepIndices(1000, i + 1));
+    }"""
+    assert page.evaluate(js) == [step_indices(1000, n) for n in range(1, 1001)]
+
+
+def test_a_library_that_cannot_be_had_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("T2I_CACHE", str(tmp_path))
+    monkeypatch.setattr(npm.shutil, "which", lambda name: None)
+    with pytest.raises(npm.Unavailable, match="needs npm the first time"):
+        npm.files(npm.ONNXRUNTIME)
+    for name in npm.DIGESTS[npm.ONNXRUNTIME]:  # what lies there is another file
+        path = npm.kept(npm.ONNXRUNTIME) / name.split("/")[-1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("something else")
+    monkeypatch.setattr(npm, "fetch", lambda package: None)
+    with pytest.raises(npm.Unavailable, match="is not the file"):
+        npm.files(npm.ONNXRUNTIME)
