@@ -10,6 +10,7 @@ help:                           ## this list
 	@echo "make test    set everything up and run every notebook and test (about 15 minutes on 2 cores)"
 	@echo "make docs    build the site into _docs and check it page by page"
 	@echo "make train-all  train every system by its cpu recipe (about 8 hours of one core); stop it at any time, and go on"
+	@echo "make handout  two zips of the readings for a class: without solutions, and with them"
 	@echo "make soak    attack the package: kills, damaged files, odd prompts and command lines (20 minutes)"
 	@echo "make bench   measure speed against the peers, in one run"
 	@echo "make export  after editing notebooks: write t2i_course/, README.md and the sidebar from them"
@@ -49,6 +50,9 @@ train-all: $(VENV)/.dev
 soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/soak.py $(SOAKFLAGS)
 
+handout: $(VENV)/.dev
+	$(BIN)/python scripts/handout.py _handout
+
 bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench.py
 	$(BIN)/python scripts/check_lab.py
@@ -61,7 +65,7 @@ export: $(VENV)/.dev
 	$(BIN)/python scripts/house.py --shrink
 
 clean:
-	rm -rf _docs _proc _smalldocs build dist t2i_course.egg-info
+	rm -rf _docs _handout _proc _smalldocs build dist t2i_course.egg-info
 
-.PHONY: help lab test docs train-all soak bench export clean
+.PHONY: help lab test docs train-all soak handout bench export clean
 .DEFAULT_GOAL := help

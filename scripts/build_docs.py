@@ -140,6 +140,32 @@ def make_offline(site: Path):
         )
 
 
+SKIP = '<a class="skip" href="#quarto-document-content">Skip to the text</a>'
+NAMED = {  # what a screen reader needs to tell the parts of a page apart
+    '<nav class="navbar': 'aria-label="Site"',
+    '<nav class="quarto-secondary-nav': 'aria-label="Menu"',
+    '<nav id="quarto-sidebar"': 'aria-label="All pages"',
+    '<nav class="page-navigation': 'aria-label="Previous and next page"',
+    '<div class="toc-actions"': 'role="complementary" aria-label="This page"',
+}
+
+
+def make_accessible(site: Path):
+    """What smalldocs leaves out for keys and screen readers: a way past the menus, names of the
+    landmarks, toggles that say they are buttons.
+    """
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for tag, words in NAMED.items():
+            text = text.replace(tag, tag.replace(" ", f" {words} ", 1))
+        text = text.replace("<th></th>", "<td></td>")  # the corner of a table is no heading
+        text = re.sub(
+            r'(<a class="sidebar-item-toggle[^>]*) role="navigation"', r'\1 role="button"', text
+        )
+        text = re.sub(r"<body[^>]*>", lambda m: m[0] + SKIP, text, count=1)
+        page.write_text(text, encoding="utf-8")
+
+
 def add_live(site: Path):
     """Let the prompt boxes draw by themselves. Where the model cannot be exported here, the
     reason is printed, and the boxes show their stored drawing.
@@ -203,6 +229,7 @@ def main() -> int:
     shutil.rmtree(out, ignore_errors=True)
     shutil.move(src / cfg.doc_path.name, out)
     make_offline(out)
+    make_accessible(out)
     mend_anchors(out)
     add_live(out)
     for warning in site.warnings:

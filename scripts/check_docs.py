@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
+import npm
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -300,6 +302,30 @@ def check_refusals(browser, root: Path, base: str, rel: str = "index.html") -> l
     return bad
 
 
+AUDITED = ("index.html", "readings/ldm.html", "networks/unet.html")
+AUDIT = """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
+    .filter((v) => v.impact === 'serious' || v.impact === 'critical')
+    .map((v) => `${v.id}, ${v.nodes.length} times: ${v.nodes[0].html.slice(0, 160)}`)"""
+
+
+def check_access(browser, base: str, pages: tuple = AUDITED) -> list[str]:
+    """What axe-core calls serious or critical on a page of each kind; nothing without npm."""
+    try:
+        script = npm.files(npm.AXE)["axe.min.js"].read_text(encoding="utf-8")
+    except npm.Unavailable as e:
+        print(f"pages not audited: {e}")
+        return []
+    bad = []
+    for rel in pages:
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(120_000)
+        page.goto(base + rel, wait_until="networkidle")
+        page.evaluate(script)
+        bad += [f"{rel}: {fault}" for fault in page.evaluate(AUDIT)]
+        page.close()
+    return bad
+
+
 def main() -> int:
     root = Path(sys.argv[1]).resolve()
     shots = Path(sys.argv[2]) if len(sys.argv) > 2 else None
@@ -320,6 +346,9 @@ def main() -> int:
             )
             failed += bool(bad)
             sliders += count
+        bad = check_access(browser, base, [rel for rel in AUDITED if rel in pages])
+        print("FAIL" if bad else "ok  ", "for all", *[f"\n      {b}" for b in bad])
+        failed += bool(bad)
         if (root / LIVE).is_dir():
             bad = check_live(browser, base) + check_refusals(browser, root, base)
             print("FAIL" if bad else "ok  ", "live drawing", *[f"\n      {b}" for b in bad])

@@ -12,7 +12,9 @@ from pathlib import Path
 from t2i_course.data.emoji import cache_folder
 
 ONNXRUNTIME = "onnxruntime-web@1.30.0"  # MIT
+AXE = "axe-core@4.14.1"  # MPL-2.0; the docs check alone uses it, the site does not carry it
 DIGESTS = {
+    AXE: {"axe.min.js": "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"},
     ONNXRUNTIME: {
         "dist/ort.wasm.bundle.min.mjs": (
             "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90"

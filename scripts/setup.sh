@@ -83,8 +83,10 @@ fi
 
 step 3/3 "ready"
 if [ "$extra" = dev ]; then
-    # JupyterLab would ask a news server, and the learner, at every start
+    # JupyterLab would ask a news server, and the learner, at every start, and cut long lines
     mkdir -p "$venv/share/jupyter/lab/settings"
-    printf '%s\n' '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
+    printf '%s\n' '{' \
+        '"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false},' \
+        '"@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": true}}' '}' \
         > "$venv/share/jupyter/lab/settings/overrides.json"
 fi

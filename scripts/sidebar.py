@@ -11,7 +11,7 @@ from nbdev.config import get_config
 # in the order data flows; what is not named here follows by name
 ROOMS = {
     "Readings": ("readings", []),
-    "The house": ("", ["names", "system", "storage"]),
+    "The house": ("", ["teaching", "names", "system", "storage"]),
     "Data": ("data", ["captioned", "emoji", "shapes", "pictures", "degrade"]),
     "Networks": (
         "networks",
@@ -21,7 +21,7 @@ ROOMS = {
     "Published weights": ("published", ["files"]),
     "Widgets": ("widgets", ["players", "ask", "drawing", "plots", "diagrams"]),
     "Measure": ("measure", ["evaluation"]),
-    "Exercises": ("exercises", ["box"]),
+    "Exercises": ("exercises", ["box", "progress"]),
     "Papers": ("papers", ["cards", "facts"]),
     "Command line": ("command", ["cli", "parser", "draw", "train"]),
     "Parity": ("parity", []),

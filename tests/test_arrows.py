@@ -20,6 +20,7 @@ READINGS = [
     "ldm",
     "unclip",
     "imagen",
+    "evaluation",
 ]
 # what `t2i train` and `t2i evaluate` may not need: a GPU machine has only torch, numpy, einops,
 # safetensors, accelerate, tokenizers, pillow and tqdm

@@ -99,7 +99,7 @@ sys.exit(rc)"""
 def test_help_shows_every_command_with_examples(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for command in ("draw", "edit", "train", "evaluate", "systems", "data", "doctor"):
+    for command in "draw edit train evaluate systems data progress doctor".split():
         assert command in out
         assert main([command, "--help"]) == 0
         assert "examples:\n  " in capsys.readouterr().out
@@ -144,6 +144,19 @@ def test_every_example_in_the_help_is_a_valid_command():
         cli.parser().parse_args(shlex.split(line.split(" > ")[0]))  # not where the shell writes
 
 
+def test_progress_is_shown_and_reset(tmp_path, capsys, monkeypatch):
+    from t2i_course.exercises.box import remember
+
+    monkeypatch.setenv("T2I_CACHE", str(tmp_path))
+    remember("ddpm.loss")
+    assert main(["progress"]) == 0
+    said = capsys.readouterr().out
+    assert "2 The DDPM loss" in said and said.count("●") == 1 and "1 of " in said
+    assert main(["progress", "--reset"]) == 0
+    assert "1 solved exercises are forgotten" in capsys.readouterr().out
+    assert main(["progress"]) == 0 and "●" not in capsys.readouterr().out
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == f"t2i {__version__}"
@@ -161,6 +174,7 @@ def test_systems_lists_all(capsys):
     assert main(["systems"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in evaluation.SYSTEMS)
+    assert max(map(len, out.splitlines())) <= 100, "a terminal's width"
 
 
 def test_the_table_of_systems_names_what_exists():

@@ -3,6 +3,7 @@
 Each case is brought about, none is imagined.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -100,3 +101,22 @@ def test_no_network(tmp_path):
     ), done.stderr
     assert (tmp_path / "venv" / "pip.log").exists()
     shutil.rmtree(tmp_path / "venv")
+
+
+def test_jupyterlab_asks_no_server_and_wraps_lines(tmp_path):
+    fake(tmp_path / "venv", "marker", "")
+    fake(tmp_path / "venv" / "bin", "python", "exit 0")
+    done = setup(tmp_path / "venv")
+    assert done.returncode == 0, done.stderr
+    settings = "share/jupyter/lab/settings/overrides.json"
+    chosen = json.loads((tmp_path / "venv" / settings).read_text())
+    assert chosen["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+    assert chosen["@jupyterlab/notebook-extension:tracker"] == {
+        "codeCellConfig": {"lineWrap": True}
+    }
+    # JupyterLab knows these settings
+    for name in chosen:
+        plugin, setting = name.split(":")
+        schema = f"{sys.prefix}/share/jupyter/lab/schemas/{plugin}/{setting}.json"
+        with open(schema) as f:
+            assert set(chosen[name]) <= set(json.load(f)["properties"]), name

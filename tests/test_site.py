@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from check_docs import LIVE, NO_BROWSER, check_live, check_page, check_refusals, chromium, serve
+from check_docs import LIVE, NO_BROWSER, check_access, check_live, check_page, check_refusals
+from check_docs import chromium, serve
 from nbdev.config import get_config, nbpath2html
 
 cfg = get_config()
@@ -77,6 +78,7 @@ def test_site(tmp_path):
             f"{sliders} sliders on the whole site: each reading has one, and the widgets' page"
             " three"
         )
+        assert check_access(browser, base) == []
         if (site / LIVE).is_dir():  # made where npm can be had
             assert check_live(browser, base) + check_refusals(browser, site, base) == []
         assert any("ddim" in href or "ddpm" in href for href in search(browser, base, "ddim"))
@@ -93,10 +95,13 @@ def test_checker_sees_faults(tmp_path):
         <link rel="stylesheet" href="http://127.0.0.1:9/other.css">
         <script>throw new Error("boom")</script></main>"""
     )
+    (tmp_path / "mute.html").write_text("<main><h1>x</h1><img src='data:,'></main>")
     with chromium() as browser, serve(tmp_path) as base:
         if browser is None:
             pytest.skip(NO_BROWSER)
         count, bad = check_page(browser, tmp_path, "bad.html", base)
+        unheard = check_access(browser, base, ["mute.html"])
+    assert any("image-alt" in fault for fault in unheard) or not shutil.which("npm"), unheard
     text = "\n".join(bad)
     for fault in (
         "script error",

@@ -12,6 +12,7 @@ from check_docs import NO_BROWSER, PICTURE, chromium
 from t2i_course.widgets.ask import Ask, Paint
 from t2i_course.widgets.pages import module
 from t2i_course.widgets.plots import png
+from t2i_course.measure.history import Timeline
 from t2i_course.measure.rating import SideBySide, preference
 from t2i_course.widgets.players import Player, Scrub
 
@@ -351,3 +352,18 @@ def test_two_people_rate_and_see_preference_interval_and_tie(page):
         and cells[5] == "a tie"
         and cells[6] == "10 prompts, 3 raters"
     )
+
+
+def test_timeline_tells_where_a_figure_is_printed(page):
+    page.set_content(Timeline(title="FID").html())
+    widget = page.wait_for_selector(".t2i-timeline svg")
+    note = "() => document.querySelector('.t2i-timeline .note').textContent"
+    assert "17.89" in page.evaluate(note) and "DALL-E" in page.evaluate(note)
+    every = len(page.query_selector_all(".point"))
+    page.query_selector("[aria-label^='GLIDE']").focus()
+    page.keyboard.press("Enter")
+    assert widget.get_attribute("data-chosen") == "GLIDE" and "12.24" in page.evaluate(note)
+    link = page.query_selector(".t2i-timeline .note a")
+    assert link.get_attribute("href") == "06_glide.ipynb", "a page's name where it is a page"
+    page.query_selector(".chips button").click()  # without the zero-shot ones
+    assert 0 < len(page.query_selector_all(".point")) < every

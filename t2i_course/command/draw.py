@@ -7,10 +7,11 @@ Docs: https://t2i-course.github.io/t2i_course/command/draw.html.md"""
 # %% auto #0
 __all__ = ['STYLES', 'styled', 'check_request', 'check_prompt', 'check_out', 'Making', 'making_of', 'sha256_of', 'way_of', 'able',
            'check_sheet', 'save_pictures', 'png_writer', 'text_of', 'text_in', 'recorded', 'check_recorded',
-           'draw_command', 'edit_command', 'again_command', 'finish', 'add_draw', 'add_edit', 'add_request']
+           'draw_command', 'edit_command', 'again_command', 'finish', 'remark', 'add_draw', 'add_edit', 'add_request']
 
 # %% ../../nbs/command/draw.ipynb #c002
-import hashlib, json, math
+import hashlib, json, math, sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from .. import __version__
@@ -412,7 +413,21 @@ def finish(drawn: dict, kept: list, making: Making, columns: int | None, args) -
     pictures = torch.stack([drawn[prompt][i] for prompt, i in kept])
     for file in save_pictures(pictures, kept, making, Path(args.out), columns, args.force):
         print(file)
+    remark(making, [prompt for prompt, _ in kept])
     return 0
+
+# %% ../../nbs/command/draw.ipynb #c015b
+def remark(making: Making, prompts: list[str]):
+    """Say on stderr which prompt is far from all that the shipped systems learned; of a system
+    that somebody trained, nobody knows.
+    """
+    from t2i_course.measure.familiar import far_note
+
+    if find_system(making.system)[1].parent != WEIGHTS:
+        return
+    with suppress(ValueError):  # a prompt that is too long for CLIP
+        if said := far_note(prompts):
+            print(f"t2i: {said}", file=sys.stderr)
 
 # %% ../../nbs/command/draw.ipynb #c016
 def add_draw(p):

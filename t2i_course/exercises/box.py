@@ -12,6 +12,7 @@ __all__ = ['MARK', 'EXERCISES', 'FRAME', 'PLAIN', 'CANNOT_USE', 'SIGNS', 'withou
 
 # %% ../../nbs/exercises/box.ipynb #c002
 import ast, difflib, html, inspect, linecache, os, random, re, textwrap, traceback, types
+from copy import copy
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -77,6 +78,8 @@ class Exercise:
     importance: int = 1
     minutes: int = 5
     why: str = ""
+
+    gives_away = True  # does its box hold the solution?
 
     def __post_init__(self):
         if not re.fullmatch(r"\w+\.\w+", self.key):
@@ -171,7 +174,8 @@ def _repr_html_(self: Exercise):
     code = html.escape(without_marks(self.solution), quote=False)
     answer = f"<pre style='{PLAIN}'><code>{code}</code></pre>"
     folds = [folded(f"Hint {i}", inline(h)) for i, h in enumerate(self.hints, 1)]
-    folds.append(folded("Solution", answer + inline(self.why)))
+    if self.gives_away:
+        folds.append(folded("Solution", answer + inline(self.why)))
     name = "exercise-" + self.key.replace(".", "-")
     return (
         f"<div role='group' aria-labelledby='{name}' style='{FRAME}'>"
@@ -181,9 +185,13 @@ def _repr_html_(self: Exercise):
     )
 
 
-def box(key: str) -> Exercise:
-    """What to do, as a box with folded hints and solution; let it end a cell."""
-    return find(key)
+def box(key: str, solution: bool = True) -> Exercise:
+    """What to do, as a box with folded hints and, unless a handout leaves it out, the folded
+    solution; let it end a cell.
+    """
+    shown = copy(find(key))
+    shown.gives_away = solution
+    return shown
 
 # %% ../../nbs/exercises/box.ipynb #c015
 class NoAnswer(Exception):

@@ -26,6 +26,9 @@ REFERENCES = {
     "taming": "taming-transformers-rom1504",
     "rudalle": "rudalle",
     "deepfloyd_if": "deepfloyd-if",
+    "pytorch_fid": "pytorch-fid",
+    "torch_fidelity": "torch-fidelity",
+    "cleanfid": "clean-fid",
     "diffusers": "diffusers",
     "transformers": "transformers",
 }
@@ -74,7 +77,9 @@ def prepare(package: str):
         if place not in sys.path:
             sys.path.append(place)
     # these import torchvision, and one that was built for another PyTorch fails
-    if package in ("open_clip", "transformers", "diffusers") and find_spec("torchvision"):
+    libraries = ("open_clip", "transformers", "diffusers")
+    rulers = ("pytorch_fid", "torch_fidelity", "cleanfid")
+    if package in libraries + rulers and find_spec("torchvision"):
         try:
             importlib.import_module("torchvision")
         except RuntimeError:
