@@ -65,6 +65,8 @@ def with_solutions(cells: list[dict], keys: list[str]) -> list[str]:
         if key:
             write(cell, without_marks(find(key).solution))
             filled.append(key)
+        if source(cell).startswith('check("'):
+            cell["outputs"] = []  # it says what the empty stub was told
     return filled
 
 

@@ -37,7 +37,7 @@ from t2i_course.data import emoji
 from t2i_course.data.captioned import CaptionedImages, shapes
 from t2i_course.data.pictures import read_picture
 from t2i_course.guidance import PixelDiffusion
-from t2i_course.measure import evaluation
+from t2i_course.measure import evaluation, familiar
 from t2i_course.storage import WEIGHTS, load_tensors, save_tensors
 from t2i_course.system import Gallery, check_prompts
 from t2i_course.training.loop import train
@@ -495,6 +495,7 @@ def main() -> int:
     torch.set_num_threads(1)  # a fork has one thread
     for name in evaluation.SYSTEMS:
         system(name)  # once, before the forks
+    familiar.memory()
     failures = 0
     for name in [args.only] if args.only else COUNTS:
         failures += campaign(name, max(1, round(COUNTS[name] * args.share)), args.seed)

@@ -6,8 +6,8 @@ Docs: https://t2i-course.github.io/t2i_course/readings/imagen.html.md"""
 
 # %% auto #0
 __all__ = ['LANGUAGES', 'THRESHOLDS', 'language_of', 'Imagen', 'static_threshold', 'dynamic_threshold', 'capped_threshold',
-           'no_threshold', 'thresholded', 'ImagenOptions', 'augmented', 'told_below', 'Experts', 'offsets_of',
-           'check_region', 'with_paint', 'DeepFloydIF', 'if_times']
+           'no_threshold', 'thresholded', 'ImagenOptions', 'augmented', 'told_below', 'Experts', 'ThreeEncoders',
+           'told_by_chance', 'offsets_of', 'check_region', 'with_paint', 'DeepFloydIF', 'if_times']
 
 # %% ../nbs/readings/09_imagen.ipynb #c003
 import copy
@@ -357,6 +357,42 @@ class Experts(nn.Module):
                 out = said.new_empty(len(x_t), *said.shape[1:])
             out[rows] = said
         return out
+
+# %% ../nbs/readings/09_imagen.ipynb #i9se1
+class ThreeEncoders(nn.Module):
+    """What eDiff-I's networks are told (sec. 4.2): states of several encoders, each projected
+    to one width, put one behind the other behind a token of zeros.
+
+    dims: {encoder: width of its states}; width: of the tokens.
+    """
+
+    def __init__(self, dims: dict[str, int], width: int):
+        super().__init__()
+        self.width = width
+        layers = {name: nn.Linear(dim, width) for name, dim in dims.items()}
+        self.projections = nn.ModuleDict(layers)
+
+    def forward(
+        self, heard: dict[str, tuple[Tensor, Tensor]], kept: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """{"tokens": (B, 1 + all L, width), "mask"}. heard: {encoder: states (B, L, dim), mask
+        (B, L) bool}; kept: {encoder: (B,) bool}, for which rows it is told.
+        """
+        rows = next(iter(kept.values()))
+        tokens = [torch.zeros(len(rows), 1, self.width, device=rows.device)]
+        masks = [torch.ones(len(rows), 1, dtype=torch.bool, device=rows.device)]
+        for name, project in self.projections.items():
+            states, mask = heard[name]
+            tokens.append(project(states))
+            masks.append(mask & kept[name][:, None])
+        return {"tokens": torch.cat(tokens, 1), "mask": torch.cat(masks, 1)}
+
+
+def told_by_chance(n: int, dropped: dict[str, float]) -> dict[str, Tensor]:
+    """{encoder: (n,) bool}: for which rows each is told; dropped: {encoder: chance that it is
+    not}, each by dice of its own.
+    """
+    return {name: torch.rand(n) >= chance for name, chance in dropped.items()}
 
 # %% ../nbs/readings/09_imagen.ipynb #518ee971
 def offsets_of(prompt: str, words: str) -> tuple[int, int]:

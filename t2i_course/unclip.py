@@ -477,6 +477,25 @@ def upsampler_loss(self: UnCLIP, batch: dict, which: int = 0) -> dict[str, Tenso
     below = self.upsamplers[which - 1].size if which else self.base_size
     return up.crop_loss(shrink(image, up.size), shrink(image, below))
 
+# %% ../nbs/readings/08_unclip.ipynb #u8h4
+@patch
+def with_upsampler(self: UnCLIP, factor: int = 2, **config) -> UnCLIP:
+    """A copy of this model with one more upsampler, `factor` times larger and trained against
+    BSR (sec. 2.1); it begins with the weights of the last one. `config` overrides what it takes
+    over from that. Its stage, "upsampler2" behind one, wants pictures of its size.
+
+    Raises ValueError where there is no upsampler to begin from.
+    """
+    if not self.upsamplers:
+        raise ValueError("this model has no upsampler to begin from; give it one in `create`")
+    last = self.config["upsamplers"][-1]
+    more = last | {"size": factor * last["size"], "degrade": "bsr"} | config
+    ups = [*self.config["upsamplers"], more]
+    model = type(self)(**(self.config | {"upsamplers": ups}))
+    model.load_state_dict(self.state_dict(), strict=False)
+    model.upsamplers[-1].load_state_dict(self.upsamplers[-1].state_dict())
+    return model.to(self.device).train(self.training)
+
 # %% ../nbs/readings/08_unclip.ipynb #0f8bb4d3
 @patch
 @torch.no_grad()

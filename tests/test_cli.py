@@ -174,6 +174,7 @@ def test_systems_lists_all(capsys):
     assert main(["systems"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in evaluation.SYSTEMS)
+    assert max(map(len, out.splitlines())) <= 100, "a terminal's width"
 
 
 def test_the_table_of_systems_names_what_exists():

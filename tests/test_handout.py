@@ -59,6 +59,8 @@ def test_no_box_of_a_learner_gives_the_answer_away(zips):
     assert len(shown["learners"]) == len(shown["teachers"]) == len(EXERCISES)
     assert all("Solution</summary>" in page for page in shown["teachers"])
     assert all("Solution" not in page and "Hint 2" in page for page in shown["learners"])
+    assert "Not solved yet" in json.dumps(zips["learners"])
+    assert "Not solved yet" not in json.dumps(zips["teachers"])
     text = "\n".join(code(zips["learners"]["readings/03_guidance.ipynb"]))
     assert 'box("guidance.guide", solution=False)' in text
 

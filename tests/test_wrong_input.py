@@ -4,17 +4,17 @@ one says so itself, in words: never an error of torch or PIL, never a drawing fr
 
 import linecache
 import traceback
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny import CAPTIONS, SYSTEMS, made
+from tiny import CAPTIONS, SYSTEMS, lesson, made
 
 from t2i_course.data.captioned import CaptionedImages
-from t2i_course.data.emoji import read_archive
+from t2i_course.data.emoji import read_archive, render_style
 from t2i_course.data.pictures import open_picture, read_mask, read_picture, to_pil, to_pixels
 from t2i_course.data.shapes import parse, verify
 from t2i_course.glide import GLIDE
@@ -24,7 +24,8 @@ from t2i_course.networks.perception import perceptual_distance
 from t2i_course.papers.cards import read_paper
 from t2i_course.storage import load_tensors, read_json
 from t2i_course.system import Gallery
-from t2i_course.training.recipe import read_recipes
+from t2i_course.training.loop import train
+from t2i_course.training.recipe import Recipe, read_recipes
 from t2i_course.widgets.plots import compare, show_images, tile, to_picture
 
 SIDE, TWO = 16, CAPTIONS[:2]
@@ -387,3 +388,25 @@ FILES = {
 def test_a_wrong_file(name, tmp_path):
     any_json = {"of another kind"} if name == "read_json" else set()
     refuses(FILES[name], folder_of(tmp_path), any_json)
+
+
+def test_a_wrong_set_of_pictures(tmp_path):
+    """Of another type or length, captions that are none, weights that are no chances."""
+    whole = lesson()
+    changes = {
+        "pictures of floats": {"images": whole.images.float()},
+        "too few pictures": {"images": whole.images[:3]},
+        "a caption that is none": {"captions": [None, *whole.captions[1:]]},
+        "a split of another name": {"splits": ["exam"] * 8},
+        "a weight that is no number": {"weights": whole.weights * torch.nan},
+        "an endless weight": {"weights": whole.weights / 0},
+        "a negative weight": {"weights": -whole.weights},
+    }
+    refuses(lambda change: replace(whole, **change), changes)
+    nothing = {
+        "no pictures": whole.subset([]),
+        "weights of 0": replace(whole, weights=torch.zeros(8)),
+    }
+    how = dict(progress=False, cpu=True)
+    refuses(lambda data: train(model("pixel"), data, Recipe(steps=1), tmp_path, **how), nothing)
+    refuses(lambda n: render_style("noto", 32, workers=n), {"none": 0, "thousands": 4000})
