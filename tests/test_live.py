@@ -106,7 +106,7 @@ def test_words_are_the_tokenizers(page):
     model = LatentDiffusion.from_pretrained("ldm-small")
     rng = random.Random(0)
     old = [chr(c) for c in range(33, 0x250)] + [chr(c) for c in range(0x4E00, 0x4F00)]
-    mixed = ["".join(rng.choice(old + [" "] * 99) for _ in range(9)) + "x" for _ in range(200)]
+    mixed = ["".join(rng.choices(old + [" "] * 99, k=9)) + "x" for _ in range(200)]
     js = """async ([told, captions]) => {
         const { Tokenizer } = await import('/words.js');
         const tokenizer = new Tokenizer(told);

@@ -32,7 +32,8 @@ class Drawing(Shown):
     live = traitlets.Bool(True).tag(sync=True)
     prompt = traitlets.Unicode("").tag(sync=True)
     guidance = traitlets.Float(1.0).tag(sync=True)
-    seed, steps, side, scale = (traitlets.Int(1).tag(sync=True) for _ in range(4))
+    seed, steps = (traitlets.Int(1).tag(sync=True) for _ in range(2))
+    side, scale = (traitlets.Int(1).tag(sync=True) for _ in range(2))
     examples, labels, frames = (traitlets.List().tag(sync=True) for _ in range(3))
 
     def __init__(
