@@ -6,7 +6,8 @@ from nbdev.config import get_config
 
 PAGE = """<style>{}</style><div id="quarto-content"><nav id="quarto-sidebar">Readings</nav>
 <main class="content"><h2>Part 1</h2><p>Words and <a href="#x">a link</a>.</p>
-<pre><code>{}</code></pre><figure><img alt="a fox"><button>Play</button><input type="range"></figure>
+<pre><code>{}</code></pre>
+<figure><img alt="a fox"><button>Play</button><input type="range"></figure>
 <details open><summary>Hint 1</summary>said</details></main></div>"""
 SHOWN = "e => getComputedStyle(e).display != 'none'"
 

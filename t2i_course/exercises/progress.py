@@ -25,6 +25,7 @@ HOMES = {
     "ldm": "7 Latent diffusion",
     "unclip": "8 unCLIP",
     "imagen": "9 Imagen",
+    "evaluation": "10 Is it the best yet?",
 }
 
 
