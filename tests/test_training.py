@@ -75,6 +75,26 @@ code = cli.main(sys.argv[1:])
 print("batches:", Tiny.batches)
 sys.exit(code)
 """
+# each process draws its share of four pictures, with every system and sampler
+DRAWING = """
+import sys
+from pathlib import Path
+from accelerate import PartialState
+from t2i_course.storage import save_tensors
+
+folder = Path(__file__).parent
+sys.path.insert(0, sys.argv[1])
+from tiny import CAPTIONS, DRAWS, made
+
+state, drawn = PartialState(cpu=True), {}
+mine = range(state.process_index, 4, state.num_processes)
+for name, ways in DRAWS.items():
+    model = made(name)
+    for k, options in enumerate(ways):
+        images = model(CAPTIONS[:1] * len(mine), seed=[7 + i for i in mine], **options).images
+        drawn |= {f"{name} {k} {i}": x for i, x in zip(mine, images)}
+save_tensors(folder / f"drawn{state.process_index}.safetensors", drawn, {})
+"""
 TINYS_RECIPE = """
 [cpu.dvae]
 steps = 6
@@ -102,6 +122,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
     (folder / "pixels.py").write_text(PIXELS)
     (folder / "tiny.py").write_text(TINY)
+    (folder / "drawing.py").write_text(DRAWING)
     (folder / "tiny.toml").write_text(TINYS_RECIPE)
     for size in (32, 64):
         shapes(32, size, seed=0).save(folder / f"set{size}.safetensors")
@@ -170,6 +191,22 @@ def test_two_processes_train_what_one_trains(place):
             assert a["model.trained.updates"] == facts["step"] == 6, "counted once a step"
     ways = [load_tensors(place / way / "model/model.safetensors")[0] for way in ("one", "two")]
     assert differing(*ways) == []
+
+
+def test_two_processes_draw_what_one_draws(place):
+    from tiny import CAPTIONS, DRAWS, made
+
+    run(*TWO, place / "drawing.py", ROOT / "tests")
+    shares = [load_tensors(place / f"drawn{rank}.safetensors")[0] for rank in (0, 1)]
+    count = 2 * sum(map(len, DRAWS.values()))
+    assert [len(share) for share in shares] == [count, count]
+    for name, ways in DRAWS.items():
+        model = made(name)
+        for k, options in enumerate(ways):
+            together = model(CAPTIONS[0], n=4, seed=7, **options).images
+            for i, x in enumerate(together):
+                apart = shares[i % 2][f"{name} {k} {i}"]
+                assert torch.allclose(x, apart, atol=1e-4), (name, options, i)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
