@@ -364,6 +364,6 @@ def test_timeline_tells_where_a_figure_is_printed(page):
     page.keyboard.press("Enter")
     assert widget.get_attribute("data-chosen") == "GLIDE" and "12.24" in page.evaluate(note)
     link = page.query_selector(".t2i-timeline .note a")
-    assert link.get_attribute("href") == "06_glide.ipynb", "a page's name where it is a page"
+    assert link.get_attribute("href") == "../readings/06_glide.ipynb", "from any folder"
     page.query_selector(".chips button").click()  # without the zero-shot ones
     assert 0 < len(page.query_selector_all(".point")) < every

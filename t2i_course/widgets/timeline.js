@@ -70,7 +70,7 @@ async function render({ model, el }) {
     const file = location.pathname.endsWith(".html")
       ? p.page.replace(/^\d+_/, "") + ".html"
       : p.page + ".ipynb";
-    return ` &middot; <a href="${file}">reading ${p.reading}</a>`;
+    return ` &middot; <a href="../readings/${file}">reading ${p.reading}</a>`;
   }
 
   function say(p) {
