@@ -1,10 +1,14 @@
 """The board speaks of the weights that ship; a sample of its pictures, drawn again, agrees."""
 
+import json
+from pathlib import Path
+
 import pytest
+from PIL import Image
 
 from t2i_course.command.cli import main
 from t2i_course.measure import board
-from t2i_course.measure.evaluation import SYSTEMS
+from t2i_course.measure.evaluation import SYSTEMS, read_card
 
 ROWS = board.read_board().rows
 
@@ -19,6 +23,13 @@ def test_every_system_is_on_the_board():
 def test_row_and_weights_agree(name):
     """What is wrong is said with what to do: t2i evaluate all draws anew what has changed."""
     assert board.recomputed(name, ROWS[name], n=4) == []
+
+
+def test_the_sheet_on_the_home_page_is_of_these_weights():
+    """Else: scripts/sheet.py --out nbs/images/the-same-twelve-prompts.png, and run index."""
+    images = Path(__file__).parents[1] / "nbs" / "images"
+    told = json.loads(Image.open(images / "the-same-twelve-prompts.png").text["weights"])
+    assert told == {name: read_card(board.folder_of(name))["sha256"] for name in ROWS}
 
 
 def test_the_command_asks_the_same_of_all(monkeypatch, tmp_path, capsys):
