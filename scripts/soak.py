@@ -4,9 +4,9 @@ raw or endless.
 
 usage: soak.py [--seed N] [--share P] [--only kills|files|prompts|lines]
 
-The whole takes up to 20 minutes. Trials run in forked processes with a limit on their CPU
-seconds and memory. Trial i of a campaign draws from Random("SEED CAMPAIGN i") alone, so a
-failure is found again.
+The whole takes five minutes on two quiet cores, at most 20. Trials run in forked processes with
+a limit on their CPU seconds and memory. Trial i of a campaign draws from Random("SEED CAMPAIGN
+i") alone, so a failure is found again.
 """
 
 import argparse

@@ -87,7 +87,6 @@ class GLIDE(TextToImage):
 
     tokenizer: JSON text; text_encoder: arguments of PaddedTextEncoder, base and upsampler of
     ADMUNet, clip of NoisyCLIP, guess of FirstGuess (None, as in the paper: none);
-    frozen_text: the text encoder was trained beforehand and stays;
     up_text_encoder: of the upsampler's own text encoder (None: the base's is shared);
     base_size, image_size: pixels; crop: side that the upsampler is trained on;
     prediction_type, time_shift, weighting: as Diffusion's; p_null: share of captions
@@ -97,14 +96,13 @@ class GLIDE(TextToImage):
     def __init__(
         self, tokenizer: str, text_encoder: dict, base: dict, upsampler: dict,
         up_text_encoder: dict | None = None,
-        clip: dict | None = None, guess: dict | None = None, frozen_text: bool = False,
+        clip: dict | None = None, guess: dict | None = None,
         base_size: int = 32, image_size: int = 64, crop: int = 32,
         prediction_type: str = "x0", time_shift: float = 3.0, weighting: str = "min_snr",
         p_null: float = 0.2, guidance: float = 3.0, num_steps: int = 30, sampler: str = "dpm++",
     ):
         super().__init__()
         self.base_size, self.image_size, self.crop = base_size, image_size, crop
-        self.frozen_text = frozen_text
         self.p_null, self.options = p_null, GLIDEOptions(guidance, num_steps, sampler)
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.text_encoder = self.new_text_encoder(text_encoder)
@@ -632,25 +630,17 @@ def base_conditions(
     return (lay_beside(told, hint), lay_beside(null, hint)) if room else (told, null)
 
 # %% ../nbs/readings/06_glide.ipynb #g6bl
-@patch(as_prop=True)
-def learns_along(self: GLIDE) -> bool:
-    """Is the text encoder trained together with the base (GLIDE, sec. 3.1)? Else it was trained
-    beforehand and is frozen.
-    """
-    return self.guess is None and not self.frozen_text
-
-
 @patch
 def base_loss(self: GLIDE, batch: dict, keep: Tensor | None = None) -> dict[str, Tensor]:
-    """Loss of the base stage on pictures shrunk to its size. The text encoder is trained
-    along where it `learns_along`.
+    """Loss of the base stage on pictures shrunk to its size. With a first guess the words are
+    frozen.
 
     batch: {"image": (B, 3, H, W) in [-1, 1], "caption": B strings}; keep: (B, 1, h, w), where
     the base is shown the picture.
     """
     x_0 = shrink(batch["image"], self.base_size)
     hint = None if keep is None else hint_of(x_0, keep)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns_along):
+    with torch.set_grad_enabled(torch.is_grad_enabled() and self.guess is None):
         told, null = self.base_conditions(batch["caption"], hint)
     return self.base.loss(x_0, told, null, self.p_null)
 
@@ -772,7 +762,7 @@ def stages(self: GLIDE) -> dict[str, Stage]:
     def stage(loss, *parts):
         return Stage(nn.ModuleList([p for p in parts if p is not None]), loss)
 
-    base = [self.text_encoder if self.learns_along else None, self.base]
+    base = [self.text_encoder if self.guess is None else None, self.base]
     found = {
         "base": stage(self.base_loss, *base),
         "upsampler": stage(self.upsampler_loss, self.up_text_encoder, self.upsampler),

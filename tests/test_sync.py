@@ -5,6 +5,7 @@ and show their pictures.
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -116,6 +117,20 @@ def test_imports_have_cells_of_their_own(path):
         if kinds == {True, False}:
             mixed.append(source)
     assert mixed == [], "move the imports into a cell of their own:\n\n" + "\n\n".join(mixed)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, **by_name)
+def test_run_all_fetches_and_trains_nothing_unasked(path):
+    """JupyterLab runs every code cell, whatever the page says of it: what fetches gigabytes or
+    trains for an hour stands in the text, as Python that can be read.
+    """
+    for cell in cells(path):
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+                ast.parse(code)
+        elif path.name != "index.ipynb":
+            assert "#| eval: false" not in text, f"put it into the text:\n{text}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, **by_name)

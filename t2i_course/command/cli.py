@@ -117,7 +117,7 @@ def evaluate_all_command(args) -> int:
 
 
 def check_judge():
-    """Raises ImportError's advice as a ValueError where the stranger is not installed."""
+    """ValueError that says what to install, where the stranger is not."""
     from importlib.util import find_spec
 
     if find_spec("efficientnet_lite_pytorch") is None:
