@@ -21,6 +21,7 @@ READINGS = [
     "unclip",
     "imagen",
     "evaluation",
+    "palette",
 ]
 # what `t2i train` and `t2i evaluate` may not need: a GPU machine has only torch, numpy, einops,
 # safetensors, accelerate, tokenizers, pillow and tqdm

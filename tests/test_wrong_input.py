@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CAPTIONS, SYSTEMS, lesson, made
+from tiny import CAPTIONS, SPEECHLESS, SYSTEMS, lesson, made
 
 from t2i_course.data.captioned import CaptionedImages
 from t2i_course.data.emoji import read_archive, render_style
@@ -139,6 +139,7 @@ LOOKS = {
         {"odd size"},
     ),
     "Imagen.enlarge": (enlarged, set()),
+    "Palette.edit": (lambda x: model("palette").edit(x, "restore", **FEW), set()),
     "DiscreteVAE.ids": (lambda x: model("dalle").dvae.ids(batch(x)), {"sparse"} | {"oblong"}),
     "Autoencoder.encode": (
         lambda x: model("ldm").autoencoder.encode(batch(x)),
@@ -152,6 +153,7 @@ LOOKS = {
 MASKED = {
     "GLIDE.edit": lambda m: model("glide").edit(picture(), m, TWO, **FEW),
     "LatentDiffusion.edit": lambda m: model("ldm").edit(picture(), m, TWO, **FEW),
+    "Palette.edit": lambda m: model("palette").edit(picture(), "fill", m, **FEW),
     "Imagen.paint": painted,
     "Imagen.paint_maps": lambda m: model("imagen").paint_maps(PROMPT, {"star": m}, 24),
 }
@@ -247,14 +249,14 @@ READS = {
     "Imagen.enlarge": lambda p: model("imagen").enlarge(picture()[None], p, up_steps=2),
     "Imagen.paint": lambda p: model("imagen").paint(p, {"star": mask()}, **FEW, up_steps=2),
     "Imagen.paint words": lambda p: model("imagen").paint(PROMPT, {p: mask()}, **FEW),
-} | {name: lambda p, name=name: model(name)(p) for name in SYSTEMS if name != "clip"}
+} | {name: lambda p, name=name: model(name)(p) for name in SYSTEMS if name not in SPEECHLESS}
 
 
 # CLIP compares with the empty caption, too
 RIGHT = {f"CLIP.{call}": {"an empty one"} for call in ("similarity", "rerank", "text_features")}
 # no list can be the name of a region
 RIGHT["Imagen.paint words"] = {kind for kind, words in WORDS.items() if isinstance(words, list)}
-RIGHT["UnCLIP.vary seed"] = {"a list"}
+RIGHT["UnCLIP.vary seed"] = RIGHT["Palette.edit seed"] = {"a list"}
 RIGHT["UnCLIP.text_diff amounts"] = {"a list", "two numbers"}
 
 
@@ -275,7 +277,7 @@ NUMBERS = {
 OPTIONS = [
     (name, field.name)
     for name in SYSTEMS
-    if name != "clip"
+    if name not in SPEECHLESS
     for field in fields(model(name).options)
 ] + [(name, number) for name in ("pixel", "dalle") for number in ("n", "seed")]
 
@@ -300,6 +302,14 @@ COUNTED = {
     ),
     "UnCLIP.text_diff amounts": lambda x: model("unclip").text_diff(picture(), *TWO, x, **FEW),
     "UnCLIP.text_diff amount": lambda x: model("unclip").text_diff(picture(), *TWO, [x], **FEW),
+    "Palette.edit n": lambda x: model("palette").edit(picture(), "restore", n=x, **FEW),
+    "Palette.edit seed": lambda x: model("palette").edit(picture(), "restore", seed=x, **FEW),
+    "Palette.edit guidance": (
+        lambda x: model("palette").edit(picture(), "restore", guidance=x, **FEW)
+    ),
+    "Palette.edit num_steps": (
+        lambda x: model("palette").edit(picture(), "restore", num_steps=x)
+    ),
     "Imagen.paint strength": (
         lambda x: model("imagen").paint(PROMPT, {"star": mask()}, strength=x, **FEW)
     ),

@@ -150,8 +150,15 @@ def deepfloyd():
     return DeepFloydIF(language, net, image_size=16)
 
 
+def palette():
+    from t2i_course.palette import Palette
+
+    net = dict(patch=2, channels=(16, 32), attention=(1,), head_dim=16, emb_dim=32)
+    return Palette.create(image_size=16, unet=net)
+
+
 MADE = pixel, clip, dalle, glide, ldm, ldm_plain, ldm_vq, unclip, imagen
-MADE += stable_diffusion, deepfloyd
+MADE += stable_diffusion, deepfloyd, palette
 SYSTEMS = {f.__name__: f for f in MADE}
 DRAWS = {
     "pixel": [dict(sampler=s, num_steps=4) for s in ("ddpm", "ddim", "dpm++")],
@@ -191,7 +198,14 @@ EDITS = {
         lambda m, x, mask: m.enlarge(x[None, :, ::2, ::2], CAPTIONS[:1], up_steps=3).images,
         lambda m, x, mask: m.paint(CAPTIONS[0], {"star": mask}, num_steps=3, up_steps=2).images,
     ],
+    "palette": [
+        lambda m, x, mask: m.edit(x, "colourise", n=2, num_steps=3).images,
+        lambda m, x, mask: m.edit(x, "fill", mask, n=2, num_steps=3, sampler="ddpm").images,
+        lambda m, x, mask: m.edit(x, "uncrop", num_steps=3, sampler="ddim").images,
+        lambda m, x, mask: m.edit(x, "restore", num_steps=3).images,
+    ],
 }
+SPEECHLESS = {"clip", "palette"}  # draw no prompts
 STAGES = {
     "pixel": ["model"],
     "clip": ["model"],
@@ -204,7 +218,10 @@ STAGES = {
     "imagen": ["language", "base", "upsampler"],
     "stable_diffusion": [],
     "deepfloyd": [],
+    "palette": ["model"],
 }
+
+
 def made(name: str) -> nn.Module:
     """A tiny system whose layers that begin at zero hold noise: else all would be 0 = 0."""
     torch.manual_seed(0)
@@ -225,5 +242,5 @@ def lesson() -> CaptionedImages:
 
 
 def stages_of(model) -> dict[str, nn.Module]:
-    """CLIP, which draws nothing, is its own one stage."""
+    """What draws no prompts is its own one stage."""
     return getattr(model, "stages", {"model": model})

@@ -155,7 +155,7 @@ def measure(model, card: dict, args) -> dict:
 
 # %% ../../nbs/command/cli.ipynb #c034c
 def measure_judge(model, card: dict, args) -> dict:
-    """The card with the scores that a model which does not draw gives itself: what its
+    """The card with the scores that a model which draws no prompts gives itself: what its
     `score(seed)` says.
     """
     from datetime import date
@@ -174,7 +174,8 @@ def measure_judge(model, card: dict, args) -> dict:
         "command": f"t2i evaluate {card['name']} --seed {args.seed}",
         "date": date.today().isoformat(),
     }
-    return card | {"scores": card.get("scores", {}) | {"retrieval": scores | command}}
+    kind = "tasks" if find_system(card["name"])[0].edits else "retrieval"
+    return card | {"scores": card.get("scores", {}) | {kind: scores | command}}
 
 # %% ../../nbs/command/cli.ipynb #c034d
 def measure_more(model, card: dict, args):
@@ -331,7 +332,9 @@ exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped (Ctrl
   t2i draw --again pets.png --out twin.png    the same once more, byte for byte""",
     "edit": """examples:
   t2i edit picture.png "a red star on a white background" --mask mask.png
-  t2i edit fox.png "a fox with a blue hat" --mask hat.png --style noto --n 4 --grid""",
+  t2i edit fox.png "a fox with a blue hat" --mask hat.png --style noto --n 4 --grid
+  t2i edit fox.png --task colourise --n 4 --grid
+  t2i edit fox.png --task fill --mask hat.png    or restore, or uncrop: draw what lies around""",
     "train": """examples:
   t2i train pixel --preset cpu    two hours on two cores; Ctrl-C and the same command go on
   t2i train pixel --preset cpu --init shipped --lr 1e-4    go on from the shipped weights
@@ -384,7 +387,7 @@ def parser() -> Parser:
         return p
 
     add_draw(command("draw", draw_command, "draw pictures of prompts"))
-    add_edit(command("edit", edit_command, "paint a part of a picture anew"))
+    add_edit(command("edit", edit_command, "paint a part of a picture anew, or colour, widen, mend it"))
     add_train(command("train", train_command, "train a system, with checkpoints to go on from"))
     add_evaluate(
         command(

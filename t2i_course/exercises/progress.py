@@ -26,6 +26,7 @@ HOMES = {
     "unclip": "8 unCLIP",
     "imagen": "9 Imagen",
     "evaluation": "10 Is it the best yet?",
+    "palette": "11 Pictures from pictures",
 }
 
 
