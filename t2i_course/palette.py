@@ -6,7 +6,8 @@ Docs: https://t2i-course.github.io/t2i_course/readings/palette.html.md"""
 
 # %% auto #0
 __all__ = ['TASKS', 'grey', 'rectangles', 'strokes', 'margin_of', 'beyond', 'jpeg_quality', 'with_noise', 'damaged',
-           'damaged_batch', 'NoiseLevel', 'PaletteOptions', 'Palette', 'on_canvas']
+           'damaged_batch', 'NoiseLevel', 'PaletteOptions', 'Palette', 'on_canvas', 'colours_of_greys', 'plain',
+           'unseen_emoji']
 
 # %% ../nbs/readings/11_palette.ipynb #p11imp
 import math
@@ -18,11 +19,14 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor
+from .data.captioned import emoji, to_float
 from .data.degrade import shrink, through_jpeg
 from .ddpm import diffusion_loss
 from .diffusion import Schedule, at
 from .glide import holding
 from .guidance import Diffusion, SamplingOptions, draw_times
+from .networks.codebooks import psnr
+from .networks.perception import EdgeFeatures, perceptual_distance
 from .networks.unet import UNet
 from .system import Gallery, Saved, Step, check_count, check_mask, check_picture
 from .system import last, noise_like, picture_generators
@@ -196,7 +200,7 @@ def create(cls: Palette, captions: list[str] = (), **config) -> Palette:
     """A new, untrained model of the shipped size. captions: not read; `config` overrides the
     constructor's arguments.
     """
-    sizes = dict(patch=4, channels=(96, 144), attention=(1,), head_dim=16, emb_dim=192)
+    sizes = dict(channels=(32, 64, 128), attention=(2,), head_dim=16, emb_dim=128)
     return cls(**(dict(unet=sizes) | config))
 
 # %% ../nbs/readings/11_palette.ipynb #p11loss
@@ -318,3 +322,74 @@ def edit(
     """
     steps = self.steps(picture, task, mask, n=n, seed=seed, **options)
     return Gallery(last(steps, progress), [task] * n)
+
+# %% ../nbs/readings/11_palette.ipynb #p11plain
+def colours_of_greys(x: Tensor) -> Tensor:
+    """(256, 3): the mean colour that a grey has in pictures (N, 3, H, W) in [-1, 1]; greys that
+    none of them has stay grey.
+    """
+    greys = ((grey(x)[:, 0] + 1) * 127.5).round().long().flatten()
+    colours = x.movedim(1, -1).reshape(-1, 3)
+    sums = torch.zeros(256, 3).index_add_(0, greys, colours)
+    counts, own = greys.bincount(minlength=256)[:, None], torch.arange(256)[:, None] / 127.5 - 1
+    return torch.where(counts > 0, sums / counts.clamp(min=1), own)
+
+
+def plain(shown: Tensor, paint: Tensor, task: str, colours: Tensor) -> Tensor:
+    """What can be had without a model, (3, S, S): each grey's mean colour, the nearest known
+    pixel, the picture as it came. colours: of `colours_of_greys`.
+    """
+    if task == "colourise":
+        return colours[((shown[0] + 1) * 127.5).round().long()].movedim(-1, 0)
+    if task == "restore":
+        return shown
+    known, holes = (paint[0] == 0).nonzero(), (paint[0] > 0).nonzero()
+    nearest = known[torch.cdist(holes.float(), known.float()).argmin(1)]
+    copy = shown.clone()
+    copy[:, holes[:, 0], holes[:, 1]] = shown[:, nearest[:, 0], nearest[:, 1]]
+    return copy
+
+# %% ../nbs/readings/11_palette.ipynb #p11exam
+def unseen_emoji(n: int, size: int = 64, seed: int = 0) -> Tensor:
+    """n emoji (n, 3, size, size) in [-1, 1] of things that no training picture shows."""
+    art = emoji(size, progress=False)
+    rows = [i for i, s in enumerate(art.splits) if s == "concept" and ":" not in art.captions[i]]
+    return to_float(art.images[random.Random(seed).sample(rows, n)])
+
+
+@patch
+@torch.no_grad()
+def answers(
+    self: Palette, shown: Tensor, paint: Tensor, seed: int = 0, **options
+) -> dict[str, Tensor]:
+    """The "first guess" from noise alone, a mean of all that may be there, and what is "drawn",
+    both (B, 3, S, S) in [-1, 1], on the CPU.
+    """
+    generators = picture_generators(seed, 1, len(shown))
+    shown, paint = shown.to(self.device), paint.to(self.device)
+    steps = list(self.draw(shown, paint, self.options.given(**options), generators))
+    found = {"first guess": steps[0].x0_hat, "drawn": steps[-1].x}
+    return {name: x.clamp(-1, 1).float().cpu() for name, x in found.items()}
+
+# %% ../nbs/readings/11_palette.ipynb #p11score
+@patch
+def score(self: Palette, seed: int = 0, n: int = 100) -> dict:
+    """Figures for the card, on n unseen emoji by task: PSNR (dB) and perceptual distance of
+    what is drawn, of the first guess, and of what can be had without a model.
+    """
+    exam = unseen_emoji(n, self.image_size, seed)
+    art = emoji(self.image_size, progress=False).split("train")
+    colours, features = colours_of_greys(to_float(art.images[::4])), EdgeFeatures()
+    found = {}
+    for task in TASKS:
+        shown, paint = damaged_batch(exam, [task] * n, random.Random(seed))
+        parts = [self.answers(*two, seed) for two in zip(shown.split(25), paint.split(25))]
+        rows = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        pairs = zip(shown, paint)
+        rows["plain"] = torch.stack([plain(s, p, task, colours) for s, p in pairs])
+        found[task] = {}
+        for name, x in rows.items():
+            decibels = psnr(exam, x).clamp(max=60).mean().item()
+            far = perceptual_distance(features, exam, x).mean().item()
+            found[task] |= {f"{name} dB": round(decibels, 2), f"{name} far": round(far, 3)}
+    return found
