@@ -237,6 +237,15 @@ def draw(
     told = {"channels": shown}
     yield from self.diffusion.sample(x_T, told, None, options, generators, wrap=known)
 
+# %% ../nbs/readings/11_palette.ipynb #p11canvas
+def on_canvas(picture: Tensor) -> Tensor:
+    """Pictures (B, 3, S, S), made smaller, in the middle of larger ones whose border is still
+    to be drawn, 0 there.
+    """
+    size = picture.shape[-1]
+    margin = margin_of(size)
+    return F.pad(shrink(picture, size - 2 * margin), [margin] * 4)
+
 # %% ../nbs/readings/11_palette.ipynb #p11asked
 @patch
 def asked(
@@ -271,15 +280,6 @@ def asked(
     if task == "restore":
         return picture, paint
     return with_noise(picture, paint, noise_like(picture, generators)), paint
-
-# %% ../nbs/readings/11_palette.ipynb #p11canvas
-def on_canvas(picture: Tensor) -> Tensor:
-    """Pictures (B, 3, S, S), made smaller, in the middle of larger ones whose border is still
-    to be drawn, 0 there.
-    """
-    size = picture.shape[-1]
-    margin = margin_of(size)
-    return F.pad(shrink(picture, size - 2 * margin), [margin] * 4)
 
 # %% ../nbs/readings/11_palette.ipynb #p11edit
 @patch

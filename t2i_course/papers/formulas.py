@@ -8,8 +8,8 @@ Docs: https://t2i-course.github.io/t2i_course/papers/formulas.html.md"""
 __all__ = ['FORMULAS', 'OPERATORS', 'ADM', 'formula', 'evaluate', 'unet_parameters', 'adm_parameters', 'transformer_parameters',
            'clip_parameters', 'ldm_parameters', 'dvae_parameters', 'glide_parameters', 'glide_full_parameters',
            'unclip_parameters', 'imagen_parameters', 'even_destruction', 'linear_alpha_bar', 'prior_bits',
-           'cosine_alpha_bar', 'cosine_clipped', 'ddim_meets_ddpm', 'solver_order', 'guidance_forms_agree',
-           'log_snr_range']
+           'cosine_alpha_bar', 'cosine_clipped', 'ddim_meets_ddpm', 'solver_order', 'linear_left', 'mean_quality',
+           'error_ratio', 'guidance_forms_agree', 'log_snr_range']
 
 # %% ../../nbs/papers/formulas.ipynb #c003
 import ast, math, operator
@@ -329,6 +329,25 @@ def _solver_error(num_steps, order, std=0.5, lo=-4.0, hi=4.0):
 def solver_order(order):
     """Measured order: log2 of how much the error falls from 80 to 160 steps."""
     return math.log2(_solver_error(80, order) / _solver_error(160, order))
+
+# %% ../../nbs/papers/formulas.ipynb #pf002
+@formula
+def linear_left(T, start, end):
+    """Share of the variance left at the end of a linear schedule of T steps."""
+    return _alpha_bar(_linear_betas(T, start, end))[-1]
+
+
+@formula
+def mean_quality(worst=5.0, best=30.0, scale=10.0):
+    """Mean of a density proportional to exp(-Q / scale) between two qualities."""
+    a, b = math.exp(-worst / scale), math.exp(-best / scale)
+    return scale + (worst * a - best * b) / (a - b)
+
+
+@formula
+def error_ratio(decibels):
+    """How many times larger a squared error is that lies so many dB of PSNR lower."""
+    return 10 ** (decibels / 10)
 
 # %% ../../nbs/papers/formulas.ipynb #c033
 @formula
