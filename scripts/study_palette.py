@@ -1,11 +1,11 @@
-"""The study of reading 11 that needs minutes where its cells have seconds: a cascade from 8 to 32
-pixels whose hint is noised, and a regression beside its upsampler.
+"""The study of reading 11 that needs minutes where its cells have seconds: a cascade from 8 to
+32 pixels whose hint is noised, and a regression beside its upsampler.
 
 python scripts/study_palette.py --minutes 2
 
-Three small networks learn pictures of one large object: a base that draws 8 pixels, an upsampler
-that is told how much noise its hint has (SR3, with CDM's conditioning augmentation), and a
-regression from the same hint. It writes palette_cascade.json and palette_cascade.png to --out
+Three small networks learn pictures of one large object: a base that draws 8 pixels, an
+upsampler that is told how much noise its hint has (SR3, with CDM's conditioning augmentation),
+and a regression from the same hint. It writes palette_cascade.json and .png to --out
 (default: nbs/readings/studies). Minutes are CPU minutes for the upsampler; base and regression
 get half of that each.
 """
@@ -178,7 +178,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=2, help="of the upsampler (default: 2)")
+    of = "of the upsampler (default: 2)"
+    parser.add_argument("--minutes", type=float, default=2, help=of)
     parser.add_argument("--out", type=Path, default=Path("nbs/readings/studies"))
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -353,7 +353,8 @@ def plain(shown: Tensor, paint: Tensor, task: str, colours: Tensor) -> Tensor:
 def unseen_emoji(n: int, size: int = 64, seed: int = 0) -> Tensor:
     """n emoji (n, 3, size, size) in [-1, 1] of things that no training picture shows."""
     art = emoji(size, progress=False)
-    rows = [i for i, s in enumerate(art.splits) if s == "concept" and ":" not in art.captions[i]]
+    unseen = (i for i, split in enumerate(art.splits) if split == "concept")
+    rows = [i for i in unseen if ":" not in art.captions[i]]  # no variants of skin tone
     return to_float(art.images[random.Random(seed).sample(rows, n)])
 
 
@@ -383,10 +384,9 @@ def score(self: Palette, seed: int = 0, n: int = 100) -> dict:
     found = {}
     for task in TASKS:
         shown, paint = damaged_batch(exam, [task] * n, random.Random(seed))
-        parts = [self.answers(*two, seed) for two in zip(shown.split(25), paint.split(25))]
-        rows = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        pairs = zip(shown, paint)
-        rows["plain"] = torch.stack([plain(s, p, task, colours) for s, p in pairs])
+        rows = self.answers(shown, paint, seed)
+        by_hand = [plain(s, p, task, colours) for s, p in zip(shown, paint)]
+        rows["plain"] = torch.stack(by_hand)
         found[task] = {}
         for name, x in rows.items():
             decibels = psnr(exam, x).clamp(max=60).mean().item()

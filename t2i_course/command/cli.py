@@ -334,7 +334,7 @@ exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped (Ctrl
   t2i edit picture.png "a red star on a white background" --mask mask.png
   t2i edit fox.png "a fox with a blue hat" --mask hat.png --style noto --n 4 --grid
   t2i edit fox.png --task colourise --n 4 --grid
-  t2i edit fox.png --task fill --mask hat.png    or restore, or uncrop: draw what lies around""",
+  t2i edit fox.png --task fill --mask hat.png    or uncrop, or restore""",
     "train": """examples:
   t2i train pixel --preset cpu    two hours on two cores; Ctrl-C and the same command go on
   t2i train pixel --preset cpu --init shipped --lr 1e-4    go on from the shipped weights
@@ -387,7 +387,8 @@ def parser() -> Parser:
         return p
 
     add_draw(command("draw", draw_command, "draw pictures of prompts"))
-    add_edit(command("edit", edit_command, "paint a part of a picture anew, or colour, widen, mend it"))
+    editing = "paint a part of a picture anew, or colour, widen, mend it"
+    add_edit(command("edit", edit_command, editing))
     add_train(command("train", train_command, "train a system, with checkpoints to go on from"))
     add_evaluate(
         command(

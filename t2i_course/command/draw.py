@@ -389,7 +389,7 @@ def draw_command(args) -> int:
     columns = args.n if len(prompts) > 1 and args.n > 1 else math.ceil(math.sqrt(count))
     return finish(drawn, kept, making, columns if args.grid else None, args)
 
-
+# %% ../../nbs/command/draw.ipynb #c015e
 def edit_command(args) -> int:
     """t2i edit: a picture, a mask that is white where it shall change, and a prompt for the
     whole; or a picture and a task.

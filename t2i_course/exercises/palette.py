@@ -112,10 +112,7 @@ Exercise(
             "paint * known + (1 - paint) * guess",
         ),
         "black where it is known": (" + (1 - paint) * known", ""),
-        "half and half": (
-            "paint * guess + (1 - paint) * known",
-            "0.5 * guess + 0.5 * known",
-        ),
+        "half and half": ("paint * guess + (1 - paint) * known", "(guess + known) / 2"),
         "the known everywhere": ("paint * guess + (1 - paint) * known", "guess * 0 + known"),
         "added": ("(1 - paint) * known", "known"),
         "one mask for all": (
@@ -296,10 +293,7 @@ Exercise(
         " take the first value at which half of all weight is passed.",
     ),
     {
-        "weights forgotten": (
-            "(weights * values).sum() / weights.sum()",
-            "values.mean()",
-        ),
+        "weights forgotten": ("(weights * values).sum() / weights.sum()", "values.mean()"),
         "median without weights": (
             "weights[order].cumsum(0) >= weights.sum() / 2",
             "torch.ones_like(weights).cumsum(0) >= len(weights) / 2",
@@ -351,7 +345,7 @@ Exercise(
     check_augment,
     (
         "It is reading 1's jump to time s, for each picture its own; only -1 is new.",
-        "With a 1 *behind* the row, index -1 finds it: `torch.cat([alpha_bar, torch.ones(1)])`.",
+        "`torch.cat([alpha_bar, torch.ones(1)])` has a 1 *behind* the row: index -1 finds it.",
     ),
     {
         "minus one is the last": ("torch.cat([alpha_bar, torch.ones(1)])[s]", "alpha_bar[s]"),
