@@ -36,7 +36,7 @@ from t2i_course.system import Stage, last
 from t2i_course.training.loop import train
 from t2i_course.training.recipe import Recipe
 
-SMALL, LARGE, DRAWN = 8, 32, 200
+SMALL, LARGE, DRAWN = 8, 32, 160
 RECIPE = Recipe(
     steps=1, batch_size=64, lr=3e-3, optimizer="muon", warmup=20, ema=0.98, precision="bf16"
 )
@@ -108,7 +108,7 @@ class Upsampler(Stage):
         """Large pictures of small ones, all noised to s."""
         x_T = torch.randn(len(low), 3, LARGE, LARGE, generator=rng(seed))
         told = self.told(low, torch.full((len(low),), s))
-        return last(self.trained.sample(x_T, told, None, SamplingOptions(1.0, 16)))
+        return last(self.trained.sample(x_T, told, None, SamplingOptions(1.0, 12)))
 
 
 class Regression(Stage):
@@ -138,7 +138,7 @@ def measured(base, upsampler, regression) -> tuple[dict, dict]:
     """What the three can do: figures, and rows of pictures."""
     eyes = CLIP.from_pretrained("clip-small")
     truth, _ = one_object(DRAWN, LARGE, seed=90)
-    others = features_of(to_uint8(one_object(2 * DRAWN, LARGE, seed=91)[0]), eyes)
+    others = features_of(to_uint8(one_object(DRAWN, LARGE, seed=91)[0]), eyes)
     low = shrink(truth, SMALL)
 
     def far(x):
@@ -157,7 +157,7 @@ def measured(base, upsampler, regression) -> tuple[dict, dict]:
     for step in ancestral(base.trained, COSINE, x_T, **ways):
         on_the_way[step.t] = step.x
     times = sorted(on_the_way)
-    levels = [-1] + [min(times, key=lambda t: abs(t - s)) for s in (60, 120, 240, 400, 600)]
+    levels = [-1] + [min(times, key=lambda t: abs(t - s)) for s in (60, 120, 240, 400)]
     drawn, rows = on_the_way[-1], {"truth": truth[:10], "low": enlarged(low[:10])}
     rows |= {name: x[:10] for name, x in answers.items()}
     rows["base"] = drawn[:10].repeat_interleave(4, 2).repeat_interleave(4, 3)

@@ -1081,6 +1081,47 @@ def test_a_stranger_recognises_emoji(painter, tmp_path, capsys, monkeypatch):
     assert "pip install 't2i_course[judge]'" in refused(capsys, *argv, "--force")
 
 
+def test_edit_by_task(tmp_path, capsys, monkeypatch):
+    from tiny import made
+
+    monkeypatch.chdir(tmp_path)
+    made("palette").save_pretrained(tmp_path / "palette")
+    system = ["--system", "palette/", "--steps", "2", "--scale", "1"]
+    red, mask = Image.new("RGB", (32, 32), "red"), Image.new("L", (32, 32))
+    mask.paste(255, (0, 0, 16, 32))
+    red.save("red.png")
+    mask.save("mask.png")
+    for task in drawing.TASKS:
+        wish = ["--task", task, "--n", "2", "--out", f"{task}.png", *system]
+        wish += ["--mask", "mask.png"] * (task == "fill")
+        assert main(["edit", "red.png", *wish]) == 0
+        done = Image.open(f"{task}-1.png")
+        assert done.size == (16, 16) and done.text["task"] == task
+    assert Image.open("fill-0.png").getpixel((12, 5)) == (255, 0, 0), "the known is kept"
+    capsys.readouterr()
+    assert main(["draw", "--again", "fill-1.png", "--out", "twin.png"]) == 0
+    twin, first = Image.open("twin.png"), Image.open("fill-1.png")
+    assert twin.tobytes() == first.tobytes() and twin.text["task"] == "fill"
+
+    def wrong(*argv):
+        return refused(capsys, "edit", "red.png", "--out", "new.png", *argv)
+
+    assert "takes no words" in wrong("a fox", "--task", "restore", *system)
+    assert "needs --mask FILE" in wrong("--task", "fill", *system)
+    assert "takes no mask" in wrong("--task", "uncrop", "--mask", "mask.png", *system)
+    assert "did you mean 'colourise'" in wrong("--task", "colorise", *system)
+    assert "no guidance" in wrong("--task", "restore", "--guidance", "2", *system)
+    assert "these do: palette" in wrong("--task", "restore", "--system", "pixel")
+    assert "--task colourise" in wrong("a fox", "--mask", "mask.png", *system)
+    assert "--task colourise" in refused(capsys, "draw", "a fox", "--system", "palette/")
+
+
+def test_the_tasks_are_the_readings():
+    from t2i_course.palette import TASKS
+
+    assert drawing.TASKS == TASKS
+
+
 def test_edit_paints_where_the_mask_is_white(painter, model, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     system, blue = str(painter / "run" / "model"), Image.new("RGB", (128, 128), "blue")

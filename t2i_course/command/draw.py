@@ -7,11 +7,11 @@ Docs: https://t2i-course.github.io/t2i_course/command/draw.html.md"""
 # %% auto #0
 __all__ = ['STYLES', 'TASKS', 'styled', 'check_request', 'check_able', 'check_prompt', 'check_out', 'Making', 'making_of',
            'sha256_of', 'way_of', 'able', 'check_sheet', 'save_pictures', 'png_writer', 'text_of', 'text_in',
-           'recorded', 'check_recorded', 'draw_command', 'edit_command', 'check_edit', 'again_command', 'finish',
-           'remark', 'add_draw', 'add_edit', 'add_request']
+           'recorded', 'check_recorded', 'draw_command', 'edit_command', 'check_edit', 'WithoutPrompt', 'again_command',
+           'finish', 'remark', 'add_draw', 'add_edit', 'add_request']
 
 # %% ../../nbs/command/draw.ipynb #c002
-import hashlib, json, math, sys
+import argparse, hashlib, json, math, sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -407,7 +407,6 @@ def check_edit(args):
     """Fill in the system of `t2i edit`, and a task as the prompt. ValueError for words beside a
     task, and for what is missing.
     """
-    wished = {"prompt": args.prompt, "--mask": args.mask}
     if args.task:
         args.system = args.system or "palette"
         if args.prompt or args.style:
@@ -418,9 +417,19 @@ def check_edit(args):
         args.prompt = [args.task]
         return
     args.system = args.system or "glide"
-    if missing := [name for name, value in wished.items() if not value]:
-        told = f"the following arguments are required: {', '.join(missing)}"
-        raise ValueError(f"{told}; or give a --task; see t2i edit --help")
+    if not args.mask:
+        told = "the following arguments are required: --mask, or --task"
+        raise ValueError(f"{told}; see t2i edit --help")
+
+# %% ../../nbs/command/draw.ipynb #c015w
+class WithoutPrompt(argparse.Action):
+    """An option with which no prompt has to be given."""
+
+    def __call__(self, parser, namespace, value, option=None):
+        setattr(namespace, self.dest, value)
+        for action in parser._actions:
+            if action.dest == "prompt":
+                action.required = False
 
 # %% ../../nbs/command/draw.ipynb #c015a
 def again_command(args) -> int:
@@ -499,9 +508,9 @@ def add_edit(p):
     prompt = "what the whole picture shall show; several prompts give several pictures"
     mask = "a picture of the same size, white where it shall be painted anew"
     task = f"instead of a prompt: {', '.join(TASKS)} (fill needs a mask, the others none)"
-    p.add_argument("prompt", nargs="*", help=prompt)
+    p.add_argument("prompt", nargs="+", help=prompt)
     p.add_argument("--mask", metavar="FILE", help=mask)
-    p.add_argument("--task", choices=TASKS, help=task)
+    p.add_argument("--task", choices=TASKS, action=WithoutPrompt, help=task)
     add_request(p, "edited.png", "glide; with a task: palette")
     p.set_defaults(sampler=None, rerank=None, init_image=None)
 
