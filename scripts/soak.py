@@ -331,7 +331,8 @@ class Tags(HTMLParser):
 
 def prompt(folder: Path, dice: random.Random) -> str:
     """Give an odd prompt to a system: it is refused in words, or read, shown and written."""
-    text, name = odd_prompt(dice), dice.choice(list(evaluation.SYSTEMS))
+    readers = [name for name, s in evaluation.SYSTEMS.items() if not s.edits]
+    text, name = odd_prompt(dice), dice.choice(readers)
     try:
         check_prompts(text)
         read_by(system(name), text, draws=dice.random() < 0.02)

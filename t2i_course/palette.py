@@ -374,7 +374,7 @@ def answers(
 
 # %% ../nbs/readings/11_palette.ipynb #p11score
 @patch
-def score(self: Palette, seed: int = 0, n: int = 100) -> dict:
+def score(self: Palette, seed: int = 0, n: int = 60) -> dict:
     """Figures for the card, on n unseen emoji by task: PSNR (dB) and perceptual distance of
     what is drawn, of the first guess, and of what can be had without a model.
     """
