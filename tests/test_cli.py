@@ -1,6 +1,7 @@
 """The command line: what it writes, what it prints, how it says no."""
 
 import json, re, signal, subprocess, sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -1442,8 +1443,9 @@ def test_every_bit_of_a_shipped_config_counts(name, tmp_path):
         content = bytearray(whole)
         content[place] ^= 1
         path.write_bytes(content)
-        if json.loads(content) == json.loads(whole):
-            continue
+        with suppress(ValueError):  # 16 with another bit may be 06, which is no JSON
+            if json.loads(content) == json.loads(whole):
+                continue
         changed += 1
         with pytest.raises(ValueError, match="config.json"):
             check_pretrained(system.load_class(), folder)
