@@ -334,7 +334,7 @@ Exercise(
     "palette.augment",
     "A hint that is not clean",
     "Noise a small picture to a level of its own: *conditioning augmentation*, as an upsampler"
-    " sees its hint in training, and after the base has drawn. The cascade below enlarges so.",
+    " sees its hint in training, and after the base has drawn. The row below is noised by it.",
     """
     def my_augment(low, alpha_bar, s):
         "low (B, 3, h, w); alpha_bar (T,); s (B,) time indices, -1: leave it clean."
