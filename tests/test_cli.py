@@ -23,7 +23,7 @@ from t2i_course.training.recipe import recipes_of
 from t2i_course.command import cli, doctor
 from t2i_course.command import draw as drawing
 from t2i_course.command import train as trainer
-from t2i_course.measure import evaluation
+from t2i_course.measure import board, evaluation
 from t2i_course.command.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
