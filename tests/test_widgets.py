@@ -113,6 +113,30 @@ def test_stored_page_moves_by_keyboard_and_draws_the_frame(page):
     )
 
 
+def test_frames_cut_from_a_sheet_are_the_frames(page):
+    dice = np.random.default_rng(0)
+    level = [i / 59 for i in range(60)]
+    grain = dice.normal(0, 0.2, (60, 3, 64, 64)).astype("float32")
+    frames = [(SOLID(v).repeat(8, 1).repeat(8, 2) + g).clip(-1, 1) for v, g in zip(level, grain)]
+    page.set_content(Player(frames, labels=level, size=64).html())
+    widget = page.wait_for_selector(".t2i-player")
+    assert "sheets" in page.content(), "sixty frames of noise fit as they are"
+    red = """e => {
+        const canvas = e.querySelector('canvas');
+        const { data } = canvas.getContext('2d').getImageData(0, 0, 64, 64);
+        return [0, 1, 2].map((c) => data.filter((v, i) => i % 4 === c)
+            .reduce((a, b) => a + b) / 4096);
+    }"""
+    stops = int(widget.query_selector("input[type=range]").get_attribute("max"))
+    assert stops >= 23
+    for i in (0, stops // 2, stops):
+        page.evaluate(DRAG, [i])
+        page.wait_for_function(f"() => document.querySelector('canvas').dataset.index === '{i}'")
+        shown = frames[level.index(float(widget.query_selector("output").inner_text()))]
+        meant = (127.5 * (shown + 1)).mean((1, 2))
+        assert np.abs(np.array(widget.evaluate(red)) - meant).max() < 4, i
+
+
 def test_stored_page_has_a_working_dropdown_and_plays_to_the_end(page):
     scrub = Scrub(
         lambda v, colour: SOLID(*(v * c for c in colour)),

@@ -11,9 +11,9 @@ export function bytes(data) {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-// PNG bytes -> a decoded picture. Awaited before anything on the page is touched.
-export function bitmap(data) {
-  return createImageBitmap(new Blob([bytes(data)], { type: "image/png" }));
+// Bytes of a picture -> decoded. Awaited before anything on the page is touched.
+export function bitmap(data, type = "image/png") {
+  return createImageBitmap(new Blob([bytes(data)], { type }));
 }
 
 // Text that stays text in HTML.
