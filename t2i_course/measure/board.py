@@ -409,7 +409,7 @@ def system_row(name: str, system: System, folder: Path) -> dict:
         "fault": fault or None,
     }
 
-
+# %% ../../nbs/measure/board.ipynb #bd039b
 def systems_table(folder: str | Path | None = None) -> SystemsTable:
     """The table of all systems, from the board and the cards of the shipped models (or of the
     models in `folder`). Does not import PyTorch.
