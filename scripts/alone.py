@@ -1,8 +1,8 @@
 """Run a notebook, then its cells once more, each alone, on the finished kernel.
 
 A reader goes back, changes a number and runs that one cell again. It must find the names it
-was written for, not what a later cell bound to them. A cell that would meet all it can read just
-as it met it the first time is not run again: it would do the same.
+was written for, not what a later cell bound to them. A cell that would meet all it can read
+just as it met it the first time is not run again: it would do the same.
 
 usage: alone.py NOTEBOOK [FLAGS]    exit status: 0 fine, 1 the run fails, 2 cells fail alone
 """
@@ -134,7 +134,7 @@ def functions_of(value, kernel: dict) -> list[FunctionType]:
     """The functions that a name of the notebook stands for: itself, or a class's methods."""
     if isinstance(value, type) and value.__module__ == kernel.get("__name__"):
         return [f for v in vars(value).values() for f in functions_of(v, kernel)]
-    for inner in ("__wrapped__", "__func__", "fget", "func"):  # cached, bound, property, partial
+    for inner in ("__wrapped__", "__func__", "fget", "func"):  # cached, bound, ..., partial
         if not isinstance(value, type) and hasattr(value, inner):
             return functions_of(getattr(value, inner), kernel)
     mine = isinstance(value, FunctionType) and value.__globals__ is kernel
