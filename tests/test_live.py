@@ -74,7 +74,7 @@ def test_what_the_page_cannot_do_is_refused(tmp_path):
     other = tiny(None)
     other.tokenizer.bpe.normalizer = None
     with pytest.raises(ValueError, match="byte-level BPE"):
-        page_tokenizer(other)
+        page_tokenizer(other.tokenizer, 32)
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +117,10 @@ def test_words_are_the_tokenizers(page):
         return captions.map(said);
     }"""
     asked = [*CAPTIONS, *ODD, *mixed]
-    here = page.evaluate(js, [page_tokenizer(model), asked])
+    here = page.evaluate(js, [page_tokenizer(model.tokenizer, model.text_encoder.length), asked])
     there = model.tokenizer.encode(asked, model.text_encoder.length).tolist()
     assert here == there
-    wrong = page.evaluate(js, [page_tokenizer(model), [" \n", "zq" * 60]])
+    wrong = page.evaluate(js, [page_tokenizer(model.tokenizer, model.text_encoder.length), [" \n", "zq" * 60]])
     assert "empty" in wrong[0] and "tokens and the model reads 31" in wrong[1]
 
 
