@@ -179,7 +179,8 @@ def make_accessible(site: Path):
             text = text.replace(tag, tag.replace(" ", f" {words} ", 1))
         # the corner of a table is no heading
         text = re.sub(r"<th( [^>]*)?>\s*</th>", "<td></td>", text)
-        text = re.sub(r'(<a class="sidebar-item[^>]*) role="navigation"', r'\1 role="button"', text)
+        toggle = r'(<a class="sidebar-item[^>]*) role="navigation"'
+        text = re.sub(toggle, r'\1 role="button"', text)
         text = levelled(text)
         text = re.sub(r"<body[^>]*>", lambda m: m[0] + SKIP, text, count=1)
         page.write_text(text, encoding="utf-8")

@@ -71,7 +71,8 @@ def test_site(tmp_path):
     assert {name: bad for name, bad in faults.items() if bad} == {}
     assert pages <= set(faults), "a page was not looked at"
     assert sliders >= 6, (
-        f"{sliders} sliders on the whole site: each reading has one, and the widgets' page three"
+        f"{sliders} sliders on the whole site: each reading has one, and the widgets' page"
+        " three"
     )
     with chromium() as browser, serve(site) as base:
         assert any("ddim" in href or "ddpm" in href for href in search(browser, base, "ddim"))
