@@ -263,10 +263,11 @@ LEAN = """() => {
     document.querySelectorAll('.katex-html').forEach((e) => e.remove());
     document.querySelectorAll('pre code').forEach((e) => e.replaceChildren(e.textContent));
 }"""
-AUDIT = """async () => (await axe.run({ resultTypes: ['violations'], preload: false })).violations
-    .map((v) => `axe, ${v.id}, ${v.nodes.length} times: ` +
-        v.nodes[0].html.slice(0, 160))"""
-
+AUDIT = """async () => {
+    const found = await axe.run({ resultTypes: ['violations'], preload: false });
+    return found.violations.map((v) => `axe, ${v.id}, ${v.nodes.length} times: ` +
+        v.nodes[0].html.slice(0, 160));
+}"""
 
 # pictures that are still without words, mended where their reading is next run
 OWED = {"readings/imagen.html": 1, "readings/evaluation.html": 2}
@@ -420,9 +421,8 @@ def pictures_called(names: list[str]):
     from t2i_course.data.captioned import emoji, shapes, to_float
 
     art, board = emoji(32, progress=False), shapes(400, 32, seed=2, split="test")
-    sets = [next(s for s in (art, board) if name in s.captions) for name in names]
-    found = [s.images[s.captions.index(name)] for s, name in zip(sets, names)]
-    return to_float(torch.stack(found))
+    known = dict(zip(art.captions, art.images)) | dict(zip(board.captions, board.images))
+    return to_float(torch.stack([known[name] for name in names]))
 
 
 def check_refusals(browser, root: Path, base: str, rel: str = "index.html") -> list[str]:
