@@ -35,12 +35,17 @@ def _spread(n, count):
     return [round(i * (n - 1) / max(1, count - 1)) for i in range(count)]
 
 
-def _sheet(strips, quality):
-    """Strips of equal size below each other, as AVIF bytes."""
+def _pngs(strips, colors):
+    """Each strip as PNG bytes."""
+    return [png(strip, colors) for strip in strips]
+
+
+def _sheet(strips, keep, quality):
+    """Those strips whose numbers are kept, below each other, as AVIF bytes."""
     width, height = strips[0].size
-    sheet, out = Image.new("RGB", (width, height * len(strips))), io.BytesIO()
-    for i, strip in enumerate(strips):
-        sheet.paste(strip, (0, i * height))
+    sheet, out = Image.new("RGB", (width, height * len(keep))), io.BytesIO()
+    for place, i in enumerate(keep):
+        sheet.paste(strips[i], (0, place * height))
     sheet.save(out, "avif", quality=quality, subsampling="4:4:4", speed=9, max_threads=1)
     return out.getvalue()
 
@@ -65,14 +70,14 @@ def _fit_frames(rows, budget):
     """
     every, n = list(range(len(rows[0]))), len(rows[0])
     for colors in (None, 256):
-        frames = [[png(strip, colors) for strip in row] for row in rows]
+        frames = [_pngs(row, colors) for row in rows]
         if _size(sum(frames, [])) <= budget:
             return {"frames": frames}, every
     counts = [LEAST, *range(LEAST - 4, 0, -4), 2]
     tries = [(MOST, q) for q in QUALITIES[:2]] + [(LEAST, q) for q in QUALITIES]
     for count, quality in tries + [(c, QUALITIES[-1]) for c in counts]:
         keep = _spread(n, count)
-        sheets = [_sheet([row[i] for i in keep], quality) for row in rows]
+        sheets = [_sheet(row, keep, quality) for row in rows]
         if _size(sheets) <= budget:
             break
     return {"sheets": sheets}, keep
