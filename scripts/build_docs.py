@@ -5,6 +5,8 @@ With Quarto, `nbdev-docs` renders the same pages.
 usage: build_docs.py [FOLDER]        default: _docs; the project of the current folder is built
 """
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -20,6 +22,7 @@ from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
 from sidebar import sidebar
 
+SITE = Path(__file__).parent / "site"  # scripts of the course's own
 KATEX = Path(__file__).parent / "katex"  # npm katex@0.16.11, vendored: pages ask no other host
 LIVE_ONLY = (  # a page has no kernel; the html beside it plays by itself
     "application/vnd.jupyter.widget-view+json"
@@ -146,8 +149,24 @@ NAMED = {  # what a screen reader needs to tell the parts of a page apart
     '<nav class="quarto-secondary-nav': 'aria-label="Menu"',
     '<nav id="quarto-sidebar"': 'aria-label="All pages"',
     '<nav class="page-navigation': 'aria-label="Previous and next page"',
+    '<nav class="quarto-page-breadcrumbs quarto-title': 'aria-label="Where this page stands"',
     '<div class="toc-actions"': 'role="complementary" aria-label="This page"',
 }
+
+
+def levelled(text: str) -> str:
+    """A page whose headings skip no level for who hears it: an API entry right below the title
+    says that it is of the second.
+    """
+    above, main = text.partition("<main")[0], text.partition("<main")[2]
+    last = 1
+
+    def level(match):
+        nonlocal last
+        own, last = int(match[1]), min(int(match[1]), last + 1)
+        return match[0] if own == last else f'{match[0]} aria-level="{last}"'
+
+    return f"{above}<main{re.sub('<h([1-6])', level, main)}" if main else text
 
 
 def make_accessible(site: Path):
@@ -158,12 +177,76 @@ def make_accessible(site: Path):
         text = page.read_text(encoding="utf-8")
         for tag, words in NAMED.items():
             text = text.replace(tag, tag.replace(" ", f" {words} ", 1))
-        text = text.replace("<th></th>", "<td></td>")  # the corner of a table is no heading
-        text = re.sub(
-            r'(<a class="sidebar-item-toggle[^>]*) role="navigation"', r'\1 role="button"', text
-        )
+        # the corner of a table is no heading
+        text = re.sub(r"<th( [^>]*)?>\s*</th>", "<td></td>", text)
+        toggle = r'(<a class="sidebar-item[^>]*) role="navigation"'
+        text = re.sub(toggle, r'\1 role="button"', text)
+        text = levelled(text)
         text = re.sub(r"<body[^>]*>", lambda m: m[0] + SKIP, text, count=1)
         page.write_text(text, encoding="utf-8")
+
+
+INLINE = re.compile(r'<img\b[^>]*?src="data:image/(?P<kind>\w+);base64,(?P<data>[^"]+)"[^>]*>')
+SMALL = 4000  # characters of a picture that may stay in its page
+
+
+def picture_file(match, site: Path, up: str, lazy: bool) -> str:
+    """The same picture as a file of the site, its room on the page kept for it."""
+    if len(match["data"]) < SMALL or match["kind"] not in ("png", "jpeg"):
+        return match[0]
+    data = base64.b64decode(match["data"])
+    path = site / "pictures" / f"{hashlib.sha256(data).hexdigest()[:16]}.{match['kind']}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    tag = re.sub(r'src="[^"]+"', f'src="{up}pictures/{path.name}"', match[0], count=1)
+    words = ' loading="lazy"' if lazy else ""
+    if match["kind"] == "png" and " height=" not in tag:
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+        shown = re.search(r'width="(\d+)"', tag)
+        across = int(shown[1]) if shown else width
+        words += "" if shown else f' width="{width}"'
+        words += f' height="{round(height * across / width)}"'
+    return tag.replace("<img", f"<img{words}", 1)
+
+
+def unpack_pictures(site: Path):
+    """Pictures become files, fetched when they come near the screen: a reading's page is there
+    at once, and half as large.
+    """
+    for page in site.rglob("*.html"):
+        up = "../" * (len(page.relative_to(site).parts) - 1)
+        text = page.read_text(encoding="utf-8")
+        first = INLINE.search(text)
+
+        def moved(match):
+            return picture_file(match, site, up, lazy=match.start() != first.start())
+
+        page.write_text(INLINE.sub(moved, text), encoding="utf-8")
+
+
+def add_scripts(site: Path):
+    """Reading progress on every page, and no KaTeX where there is no formula."""
+    shutil.copytree(SITE, site / "site_libs/course")
+    for page in site.rglob("*.html"):
+        up = "../" * (len(page.relative_to(site).parts) - 1)
+        text = page.read_text(encoding="utf-8")
+        if 'class="math' not in text:
+            text = re.sub(r"<(script|link)\b[^>]*katex[^>]*>(</script>)?", "", text)
+        own = f'<script src="{up}site_libs/course/reading.js" defer></script>'
+        page.write_text(text.replace("</head>", f"{own}</head>", 1), encoding="utf-8")
+
+
+def drop_icons(site: Path):
+    """Of the icons' two thousand rules, those that a page names."""
+    files = [f for kind in ("html", "js") for f in site.rglob(f"*.{kind}")]
+    used = set()
+    for file in files:
+        used |= set(re.findall(r"\bbi-([\w-]+)", file.read_text(encoding="utf-8")))
+    sheet = site / "site_libs/bootstrap-icons/bootstrap-icons.min.css"
+    rules = sheet.read_text(encoding="utf-8")
+    rule = r'\.bi-([\w-]+)::before\{content:"[^"]*"\}'
+    kept = re.sub(rule, lambda m: m[0] if m[1] in used else "", rules)
+    sheet.write_text(kept, encoding="utf-8")
 
 
 def add_live(site: Path):
@@ -179,7 +262,7 @@ def add_live(site: Path):
     except (ImportError, Unavailable) as e:
         print(f"no live model in the pages: {e}")
         return
-    print(f"live model in the pages: draws as PyTorch does, to {apart:.0e}")
+    print(f"live models in the pages: as PyTorch, to {apart:.0e}")
     for page in site.rglob("*.html"):
         up = "../" * (len(page.relative_to(site).parts) - 1)
         told = f'<meta name="t2i-live" content="{up}site_libs/live/">'
@@ -231,6 +314,9 @@ def main() -> int:
     make_offline(out)
     make_accessible(out)
     mend_anchors(out)
+    unpack_pictures(out)
+    add_scripts(out)
+    drop_icons(out)
     add_live(out)
     for warning in site.warnings:
         print("warning:", warning)

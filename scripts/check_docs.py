@@ -1,5 +1,5 @@
-"""Open every page of the built site in headless Chromium: requests, scripts, math, links and
-sliders; and let the page that draws by itself do so.
+"""Open every page of the built site in headless Chromium: requests, scripts, math, links,
+sliders, phones, weight, and what axe-core says of it; and let the models in the pages answer.
 
 usage: check_docs.py FOLDER [FOLDER FOR SCREENSHOTS]
 """
@@ -11,7 +11,9 @@ import re
 import shutil
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
@@ -94,10 +96,10 @@ PICTURE = """e => [...e.querySelectorAll('canvas')].map(c => {
     return d.every(v => v === 0) ? 'blank' : c.toDataURL();
 }).join('|')"""
 WIDGETS = "[class*='t2i-']:has(input[type=range]):has(canvas)"
-MATH = (
-    "() => [document.querySelectorAll('span.math').length, document.querySelectorAll('span.math"
-    " .katex').length, document.querySelectorAll('.katex-error').length]"
-)
+TYPESET = """() => [...document.querySelectorAll('span.math')].every(
+    (e) => e.querySelector('.katex'))"""
+MATH = """() => ['span.math', 'span.math .katex', '.katex-error']
+    .map((which) => document.querySelectorAll(which).length)"""
 
 # the prompt box that draws by itself, what it fetches for that, and all that it says
 LIVE, DRAWING = "site_libs/live", ".t2i-drawing"
@@ -161,12 +163,16 @@ def places(path: Path) -> set[str]:
     return set(re.findall(r'\bid="([^"]*)"', path.read_text(encoding="utf-8")))
 
 
+LEADS = """() => [[...document.querySelectorAll('a[href]')].map((a) => a.href),
+    [...document.querySelectorAll('img[src]')].map((i) => i.src)].flat()"""
+
+
 def check_links(page, root: Path, base: str) -> list[str]:
-    """Links that stay in the site lead to a file, and where they name a place, to one that is
-    there.
+    """Links and pictures that stay in the site lead to a file, and links that name a place, to
+    one that is there.
     """
-    bad, links = [], "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
-    for href in dict.fromkeys(page.evaluate(links)):
+    bad = []
+    for href in dict.fromkeys(page.evaluate(LEADS)):
         target, anchor = urldefrag(urljoin(page.url, href))
         if not target.startswith(base):
             continue
@@ -178,36 +184,33 @@ def check_links(page, root: Path, base: str) -> list[str]:
     return sorted(set(bad))
 
 
-def check_page(
-    browser, root: Path, rel: str, base: str, shots: Path | None = None
-) -> tuple[int, list[str]]:
-    """What is wrong with one page, and how many sliders it has."""
+def listen(page, base: str) -> list[str]:
+    """Faults that a page tells of by itself; the list grows while it is open."""
     bad = []
-    page = browser.new_page(viewport={"width": 1300, "height": 1000})
-    page.set_default_timeout(60_000)  # milliseconds; a busy machine is no fault of a page
+
+    def request(asked):
+        if not asked.url.startswith((base, "data:", "blob:")):
+            bad.append(f"request to another host: {asked.url}")
+        if LIVE in asked.url:
+            bad.append(f"fetched unasked: {asked.url}")
+
+    def response(reply):
+        if reply.status >= 400:
+            bad.append(f"{reply.status}: {reply.url}")
+
     page.on("pageerror", lambda e: bad.append(f"script error: {e}"))
     page.on("requestfailed", lambda r: bad.append(f"failed request: {r.url}"))
-    page.on(
-        "response", lambda r: bad.append(f"{r.status}: {r.url}") if r.status >= 400 else None
-    )
-    page.on(
-        "request",
-        lambda r: (
-            None
-            if r.url.startswith((base, "data:", "blob:"))
-            else bad.append(f"request to another host: {r.url}")
-        ),
-    )
-    page.on(
-        "request",
-        lambda r: bad.append(f"fetched unasked: {r.url}") if LIVE in r.url else None,
-    )
-    page.goto(base + rel, wait_until="networkidle")
-    for _ in range(50):  # KaTeX runs after the page has loaded
-        math, typeset, errors = page.evaluate(MATH)
-        if math == typeset:
-            break
-        page.wait_for_timeout(200)
+    page.on("request", request)
+    page.on("response", response)
+    return bad
+
+
+def check_text(page) -> list[str]:
+    """Formulas that stayed code, widgets that stayed text, pictures that are none, lines that
+    are cut off.
+    """
+    bad = []
+    math, typeset, errors = page.evaluate(MATH)
     if math != typeset or errors:
         bad.append(f"math: {typeset} of {math} typeset, {errors} with errors")
     text = page.evaluate(
@@ -223,14 +226,107 @@ def check_page(
         " i.src.slice(0, 80))"
     )
     bad += [f"broken picture: {src}" for src in broken]
-    bad += [f"cut off at the edge: {line[:120]}" for line in page.evaluate(CUT_OFF)]
+    return bad + [f"cut off at the edge: {line[:120]}" for line in page.evaluate(CUT_OFF)]
+
+
+WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 800}
+SIDEWAYS = "() => document.scrollingElement.scrollWidth - innerWidth"
+HEAVIEST = 2_000_000  # bytes of a page's own file
+# where the first picture of the text is: its upper edge, and how much of it a screen shows
+FIRST = """() => {
+    const large = [...document.querySelectorAll('main img, main canvas, main svg')]
+        .map((e) => e.getBoundingClientRect()).find((r) => r.width >= 40 && r.height >= 40);
+    return large && [Math.round(large.top), Math.round(large.height)];
+}"""
+
+
+def check_screens(page, root: Path, rel: str) -> list[str]:
+    """A reading shows a picture at once; no page is heavy, or scrolls sideways on a phone."""
+    bad = []
+    weight = (root / rel).stat().st_size
+    if weight > HEAVIEST:
+        bad.append(f"weighs {weight:,} bytes, which is more than {HEAVIEST:,}")
+    if rel.startswith("readings/"):
+        top, height = page.evaluate(FIRST) or (None, 0)
+        if top is None or top + min(height, 160) > WIDE["height"]:
+            bad.append(f"the first picture stands at {top} px, below the first screen")
+    page.set_viewport_size(PHONE)
+    if (beyond := page.evaluate(SIDEWAYS)) > 0:
+        bad.append(f"scrolls sideways on a phone, by {beyond} px")
+    page.set_viewport_size(WIDE)
+    return bad
+
+
+# All of axe-core's rules. What is read aloud stays: the hidden half of a formula, and the
+# colours within code, are left to the pages of AUDITED, which are looked at whole.
+LEAN = """() => {
+    document.querySelectorAll('.katex-html').forEach((e) => e.remove());
+    document.querySelectorAll('pre code').forEach((e) => e.replaceChildren(e.textContent));
+}"""
+AUDIT = """async () => {
+    const found = await axe.run({ resultTypes: ['violations'], preload: false });
+    return found.violations.map((v) => `axe, ${v.id}, ${v.nodes.length} times: ` +
+        v.nodes[0].html.slice(0, 160));
+}"""
+
+# pictures that are still without words, mended where their reading is next run
+OWED = {"readings/imagen.html": 1, "readings/evaluation.html": 2}
+
+
+def axe_script() -> str:
+    """The text of axe-core; "" where npm cannot be had, which is then said."""
+    try:
+        return npm.files(npm.AXE)["axe.min.js"].read_text(encoding="utf-8")
+    except npm.Unavailable as e:
+        print(f"pages not audited: {e}")
+        return ""
+
+
+def check_page(
+    context, root: Path, rel: str, base: str, shots: Path | None = None, axe: str = ""
+) -> tuple[int, list[str]]:
+    """What is wrong with one page, and how many sliders it has. axe: axe-core's text, or none.
+    """
+    page = context.new_page()
+    page.set_viewport_size(WIDE)
+    page.set_default_timeout(60_000)  # milliseconds; a busy machine is no fault of a page
+    bad = listen(page, base)
+    page.goto(base + rel, wait_until="load")
+    for _ in range(50):  # KaTeX runs after the page has loaded
+        if page.evaluate(TYPESET):
+            break
+        page.wait_for_timeout(200)
+    bad += check_text(page)
     bad += check_links(page, root, base)
+    bad += check_screens(page, root, rel)
     count, wrong = check_sliders(page)
     bad += wrong
     if shots:
         page.screenshot(path=str(shots / f"{rel.replace('/', '_')[:-5]}.png"), full_page=True)
+    if axe:
+        page.evaluate(LEAN)
+        page.evaluate(axe)
+        owed = f"axe, image-alt, {OWED.get(rel, 0)} times"
+        bad += [fault for fault in page.evaluate(AUDIT) if not fault.startswith(owed)]
     page.close()
     return count, bad
+
+
+def check_some(root: Path, rels: list[str], base: str, shots: Path | None, axe: str):
+    """`check_page` of some pages, in a browser of their own: [(page, sliders, faults)]."""
+    with chromium() as browser:
+        context = browser.new_context()
+        return [(rel, *check_page(context, root, rel, base, shots, axe)) for rel in rels]
+
+
+AT_ONCE = 2  # browsers
+
+
+def by_weight(root: Path, count: int) -> list[list[str]]:
+    """The pages of a site in so many lists of about the same weight."""
+    pages = [p.relative_to(root).as_posix() for p in root.rglob("*.html")]
+    pages.sort(key=lambda rel: (root / rel).stat().st_size, reverse=True)
+    return [pages[i::count] for i in range(count)]
 
 
 def drawn_live(page, wish: dict) -> None:
@@ -279,6 +375,56 @@ def check_live(browser, base: str, rel: str = "index.html") -> list[str]:
     return bad
 
 
+LABELS = ".t2i-labels"
+
+
+def check_labels(browser, base: str, rel: str = "readings/clip.html") -> list[str]:
+    """Ask CLIP in the page for labels of one's own: are its shares PyTorch's?"""
+    import torch
+
+    from export_live import CLOSE, JUDGE
+    from t2i_course.clip import CLIP
+
+    asked = ["a fox", "a star, in red", "Pizza!", "two red stars", "it's a black background"]
+    bad, page = [], browser.new_page(viewport=PHONE)
+    page.set_default_timeout(120_000)
+    page.on("pageerror", lambda e: bad.append(f"script error: {e}"))
+    page.goto(base + rel, wait_until="load")
+    page.wait_for_selector(LABELS)
+    page.fill(f"{LABELS} textarea", "\n".join(asked))
+    page.wait_for_timeout(600)
+    fetched = page.evaluate("() => performance.getEntriesByType('resource').map((e) => e.name)")
+    if any(LIVE in name for name in fetched):
+        bad.append("CLIP is fetched before it is asked")
+    page.click(f"{LABELS} .go")
+    page.wait_for_function(f"() => document.querySelector('{LABELS}').shares?.length === 5")
+    widget = "document.querySelector('.t2i-labels')"
+    here = torch.tensor(page.evaluate(f"() => {widget}.shares"))
+    heads = f"[...{widget}.querySelectorAll('thead img')]"
+    names = page.evaluate(f"() => {heads}.map((image) => image.alt)")
+    model, pictures = CLIP.from_pretrained(JUDGE), pictures_called(names)
+    with torch.no_grad():
+        there = (model.scale * model.similarity(pictures, asked).T).softmax(0)
+    apart = float((here - there).abs().max())
+    if not apart < CLOSE:
+        bad.append(f"the shares in the page are not PyTorch's: {apart:.1e} apart")
+    if not page.inner_text(f"{LABELS} .note").startswith("The label chosen for each picture"):
+        bad.append(f"the labels' note says {page.inner_text(f'{LABELS} .note')!r}")
+    page.close()
+    return bad
+
+
+def pictures_called(names: list[str]):
+    """The pictures of these captions, (N, 3, 32, 32): emoji, or shapes of reading 4's board."""
+    import torch
+
+    from t2i_course.data.captioned import emoji, shapes, to_float
+
+    art, board = emoji(32, progress=False), shapes(400, 32, seed=2, split="test")
+    known = dict(zip(art.captions, art.images)) | dict(zip(board.captions, board.images))
+    return to_float(torch.stack([known[name] for name in names]))
+
+
 def check_refusals(browser, root: Path, base: str, rel: str = "index.html") -> list[str]:
     """Where a page cannot draw, it says why: opened as a file, without WebAssembly, with a file
     of the model missing, with a worker that does not start.
@@ -303,57 +449,101 @@ def check_refusals(browser, root: Path, base: str, rel: str = "index.html") -> l
 
 
 AUDITED = ("index.html", "readings/ldm.html", "networks/unet.html")
-AUDIT = """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
-    .filter((v) => v.impact === 'serious' || v.impact === 'critical')
-    .map((v) => `${v.id}, ${v.nodes.length} times: ${v.nodes[0].html.slice(0, 160)}`)"""
+DARK = "localStorage.setItem('smalldocs-scheme', 'alternate')"
 
 
 def check_access(browser, base: str, pages: tuple = AUDITED) -> list[str]:
-    """What axe-core calls serious or critical on a page of each kind; nothing without npm."""
-    try:
-        script = npm.files(npm.AXE)["axe.min.js"].read_text(encoding="utf-8")
-    except npm.Unavailable as e:
-        print(f"pages not audited: {e}")
-        return []
-    bad = []
-    for rel in pages:
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    """What axe-core says of whole pages, light and dark, and whether they scroll sideways at
+    200 %; nothing without npm.
+    """
+    bad, script = [], axe_script()
+    half = {side: length // 2 for side, length in WIDE.items()}
+    kinds = [(rel, scheme) for rel in pages for scheme in ("light", "dark")]
+    for rel, scheme in kinds if script else ():
+        page = browser.new_page(viewport=WIDE)
         page.set_default_timeout(120_000)
-        page.goto(base + rel, wait_until="networkidle")
+        if scheme == "dark":
+            page.add_init_script(DARK)
+        page.goto(base + rel, wait_until="load")
         page.evaluate(script)
-        bad += [f"{rel}: {fault}" for fault in page.evaluate(AUDIT)]
+        bad += [f"{rel}, {scheme}: {fault}" for fault in page.evaluate(AUDIT)]
+        page.set_viewport_size(half)
+        if (beyond := page.evaluate(SIDEWAYS)) > 0:
+            bad.append(f"{rel} at 200 % scrolls sideways, by {beyond} px")
         page.close()
     return bad
 
 
-def main() -> int:
-    root = Path(sys.argv[1]).resolve()
-    shots = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-    failed = sliders = 0
+BRIGHT = """() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g)
+    .slice(0, 3).reduce((a, b) => a + Number(b), 0) / 765"""
+FETCHED = """() => ['navigation', 'resource'].flatMap((k) => performance.getEntriesByType(k))
+    .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
+LIGHTEST = 1_000_000  # bytes of the home page with all that it fetches unasked
+
+
+def check_memory(browser, base: str, home="index.html", rel="readings/ddpm.html") -> list[str]:
+    """What a browser keeps for a reader: light or dark, and how far a reading was read; and
+    what the home page weighs.
+    """
+    bad, context = [], browser.new_context(viewport=WIDE, color_scheme="light")
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(base + home, wait_until="networkidle")
+    if (weight := page.evaluate(FETCHED)) > LIGHTEST:
+        bad.append(f"the home page fetches {weight:,} bytes, more than {LIGHTEST:,}")
+    page.click(".quarto-color-scheme-toggle")
+    page.wait_for_function(f"() => ({BRIGHT})() < 0.4")
+    page.goto(base + rel, wait_until="commit")
+    first = page.wait_for_function(f"() => document.body && [({BRIGHT})()]").json_value()
+    if first[0] > 0.4:
+        bad.append("a page begins bright where the reader has chosen dark")
+    page.wait_for_load_state("load")
+    part = page.locator("main h2").nth(2)
+    name = part.inner_text().strip()
+    part.evaluate("(e) => e.scrollIntoView()")
+    page.wait_for_selector(READ := f"#quarto-sidebar a[href$='{Path(rel).name}'] .read")
+    page.reload(wait_until="load")
+    if name not in (offer := page.inner_text(".go-on")):
+        bad.append(f"a reading that was left at {name!r} offers {offer!r}")
+    page.goto(base + home, wait_until="load")
+    if "%" not in page.inner_text(READ):
+        bad.append("the sidebar does not say how far a reading was read")
+    context.close()
+    return bad
+
+
+def check_site(root: Path, shots: Path | None = None):
+    """Everything: ({page: faults}, sliders moved); None where no Chromium is installed."""
     with chromium() as browser, serve(root) as base:
         if browser is None:
-            print(f"pages not checked: {NO_BROWSER}")
-            return 0
-        pages = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.html"))
-        for rel in pages:
-            count, bad = check_page(browser, root, rel, base, shots)
-            print(
-                "FAIL" if bad else "ok  ",
-                rel,
-                f"({count} sliders)" if count else "",
-                *[f"\n      {b}" for b in bad],
-                flush=True,
-            )
-            failed += bool(bad)
-            sliders += count
-        bad = check_access(browser, base, [rel for rel in AUDITED if rel in pages])
-        print("FAIL" if bad else "ok  ", "for all", *[f"\n      {b}" for b in bad])
-        failed += bool(bad)
-        if (root / LIVE).is_dir():
-            bad = check_live(browser, base) + check_refusals(browser, root, base)
-            print("FAIL" if bad else "ok  ", "live drawing", *[f"\n      {b}" for b in bad])
-            failed += bool(bad)
-    print(f"{len(pages)} pages, {failed} with faults, {sliders} sliders moved")
+            return None
+        axe, faults = axe_script(), {}
+        with ProcessPoolExecutor(AT_ONCE, get_context("spawn")) as pool:
+            parts = by_weight(root, AT_ONCE)
+            jobs = [pool.submit(check_some, root, part, base, shots, axe) for part in parts]
+            faults["light, dark and 200 %"] = check_access(browser, base)
+            faults["what the browser keeps"] = check_memory(browser, base)
+            if (root / LIVE).is_dir():  # made where npm can be had
+                live = check_live(browser, base) + check_refusals(browser, root, base)
+                faults["live drawing"] = live
+                faults["live labels"] = check_labels(browser, base)
+            found = [page for job in jobs for page in job.result()]
+    faults |= {rel: bad for rel, _, bad in sorted(found)}
+    return faults, sum(count for _, count, _ in found)
+
+
+def main() -> int:
+    root = Path(sys.argv[1]).resolve()
+    found = check_site(root, Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    if found is None:
+        print(f"pages not checked: {NO_BROWSER}")
+        return 0
+    faults, sliders = found
+    for name, bad in faults.items():
+        print("FAIL" if bad else "ok  ", name, *[f"\n      {b}" for b in bad])
+    failed = sum(map(bool, faults.values()))
+    pages = sum(name.endswith(".html") for name in faults)
+    print(f"{pages} pages, {failed} with faults, {sliders} sliders moved")
     return int(failed > 0)
 
 

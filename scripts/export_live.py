@@ -1,7 +1,9 @@
-"""A latent diffusion model for the pages of the site: three ONNX graphs made of the weights as
-they are loaded, what the page's sampler and tokenizer need, and the library that runs them.
+"""Models for the pages of the site, as ONNX graphs made of the weights as they are loaded: a
+latent diffusion model in three, and CLIP's text encoder; what the page's sampler and tokenizer
+need, and the library that runs them.
 
-The drawing is held to PyTorch's before anything is kept: same prompt and seed, same picture.
+Both are held to PyTorch's before anything is kept: same prompt and seed, same picture; same
+caption, same vector.
 
 usage: export_live.py FOLDER [MODEL]        MODEL: a shipped one or a folder; default ldm-small
 """
@@ -14,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from npm import ONNXRUNTIME, files
+from t2i_course.clip import CLIP
 from t2i_course.guidance import classifier_free, predicting_x0, walk
 from t2i_course.ldm import LatentDiffusion
 from t2i_course.networks.text import Tokenizer
@@ -25,7 +29,7 @@ from t2i_course.system import picture_generators
 PAGE = Path(__file__).parent / "live"  # the page's half: worker, tokenizer, generator, sampler
 OPSET = 17
 CLOSE = 1e-4  # of a picture's values, which lie in [-1, 1]
-MODEL = "ldm-small"
+MODEL, JUDGE = "ldm-small", "clip-small"
 PROMPT = "a blue star left of a green square on a black background"
 
 
@@ -104,9 +108,9 @@ def write_graph(path: Path, network: nn.Module, inputs: dict[str, Tensor], outpu
     onnx.save(graph, path)
 
 
-def page_tokenizer(model: LatentDiffusion) -> dict:
+def page_tokenizer(tokenizer: Tokenizer, length: int) -> dict:
     """What words.js needs. ValueError for a tokenizer of another kind than it knows."""
-    told = json.loads(model.tokenizer.to_str())
+    told = json.loads(tokenizer.to_str())
     kinds = [n["type"] for n in (told["normalizer"] or {}).get("normalizers", [])]
     before = told["pre_tokenizer"]
     known = before["type"] == "ByteLevel" and before["add_prefix_space"] and before["use_regex"]
@@ -115,7 +119,7 @@ def page_tokenizer(model: LatentDiffusion) -> dict:
     return {
         "vocab": told["model"]["vocab"],
         "merges": told["model"]["merges"],
-        "length": model.text_encoder.length,
+        "length": length,
         "start": Tokenizer.start,
         "pad": Tokenizer.pad,
     }
@@ -141,7 +145,7 @@ def export(model: LatentDiffusion, folder: Path) -> dict:
         "latent": list(z.shape[1:]),
         "image_size": model.image_size,
         "alpha_bar": model.diffusion.schedule.alpha_bar.tolist(),
-        "tokenizer": page_tokenizer(model),
+        "tokenizer": page_tokenizer(model.tokenizer, model.text_encoder.length),
     }
     (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
     return about
@@ -179,9 +183,56 @@ def check(model: LatentDiffusion, folder: Path, seed: int = 1) -> float:
     return apart
 
 
-def make_live(folder: Path, name: str = MODEL) -> float:
-    """Everything a page needs to draw by itself, in a new `folder`; returns how far its
-    picture is from PyTorch's.
+class Reader(nn.Module):
+    """ids (1, length) -> CLIP's unit vector of a caption, (embed,)."""
+
+    def __init__(self, model: CLIP):
+        super().__init__()
+        self.text_encoder = model.text_encoder
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.normalize(self.text_encoder(ids).float(), dim=-1)[0]
+
+
+def filled(model: CLIP, caption: str) -> Tensor:
+    """`encode` of one caption in all the places there are: what follows the end is not read."""
+    ids = model.ids_of([caption])
+    return F.pad(ids, (0, model.length - ids.shape[1]))
+
+
+def export_reader(model: CLIP, folder: Path) -> float:
+    """Write CLIP's text encoder, words.onnx and model.json, into a new folder; returns how far
+    a vector is from PyTorch's, at most. ValueError where too far.
+    """
+    from onnxruntime import InferenceSession
+
+    folder.mkdir()
+    inputs = {"ids": filled(model, PROMPT)}
+    write_graph(folder / "words.onnx", Reader(model), inputs, ["vector"])
+    graph = InferenceSession(folder / "words.onnx", providers=["CPUExecutionProvider"])
+    captions = [PROMPT, "fox", "red heart, twemoji style", "two green circles"]
+    vectors = [graph.run(None, {"ids": filled(model, c).numpy()})[0] for c in captions]
+    with torch.no_grad():
+        there = model.text_features(captions)
+    apart = float((torch.from_numpy(np.stack(vectors)) - there).abs().max())
+    if not apart < CLOSE:
+        raise ValueError(f"the exported graph does not read as PyTorch does: {apart:.1e} apart")
+    words = page_tokenizer(model.tokenizer, model.length) | {"end": model.end}
+    about = {"bytes": {"words.onnx": (folder / "words.onnx").stat().st_size}}
+    (folder / "model.json").write_text(json.dumps(about | {"tokenizer": words}), "utf-8")
+    return apart
+
+
+def weigh(folder: Path, wasm: int):
+    """Let a model's file say how much else is fetched with it."""
+    told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    told["bytes"]["ort.wasm"] = wasm
+    (folder / "model.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def make_live(folder: Path, name: str = MODEL, judge: str = JUDGE) -> float:
+    """Everything a page needs to draw and to judge by itself, in a new `folder`; returns how
+    far it is from PyTorch, at most.
 
     `npm.Unavailable` where the library cannot be had, ImportError without onnx and onnxruntime.
     """
@@ -189,13 +240,14 @@ def make_live(folder: Path, name: str = MODEL) -> float:
     folder.mkdir(parents=True)
     try:
         model = LatentDiffusion.from_pretrained(name)
-        about = export(model, folder)
+        export(model, folder)
         apart = check(model, folder)
+        apart = max(apart, export_reader(CLIP.from_pretrained(judge), folder / "clip"))
         shutil.copytree(PAGE, folder, dirs_exist_ok=True)
         shutil.copy(library["dist/ort.wasm.bundle.min.mjs"], folder / "ort.js")
         shutil.copy(library["dist/ort-wasm-simd-threaded.wasm"], folder / "ort.wasm")
-        about["bytes"]["ort.wasm"] = (folder / "ort.wasm").stat().st_size
-        (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
+        for part in (folder, folder / "clip"):
+            weigh(part, (folder / "ort.wasm").stat().st_size)
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -206,4 +258,4 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     apart = make_live(Path(sys.argv[1]), *sys.argv[2:])
-    print(f"{sys.argv[1]}: draws as PyTorch does, to {apart:.1e}")
+    print(f"{sys.argv[1]}: draws and judges as PyTorch does, to {apart:.1e}")

@@ -203,14 +203,14 @@ def main():
     names = [name for name, s in SYSTEMS.items() if s.draws and folder_of(name)]
     for name in (*PLAIN, *names):
         if name in PLAIN:
-            weights, told = "", {}
+            about, told = {}, {}
             drawn = study.plain(name)
         else:
-            weights = asked_of(name)["sha256"]
+            about = asked_of(name)
             drawn, told = drawn_by(study, name, args.pictures, args.varied)
             pictures[name] = drawn
-        if rows.get(name, {}).get("weights") != weights:
-            rows[name] = {"weights": weights} | told | study.row(drawn)
+        if rows.get(name, {}).get("drawn by") != about:
+            rows[name] = {"drawn by": about} | told | study.row(drawn)
             write_json(file, found | {"rows": rows})
         shown = {k: v for k, v in rows[name].items() if isinstance(v, float)}
         print(name, shown, flush=True)

@@ -1,18 +1,19 @@
 """What does a first guess change, category by category, on the same captions and from the same
 noise? The question of readings 6 and 7.
 
-python scripts/study_first_guess.py           # ten minutes on one core; needs the git history
+python scripts/study_first_guess.py           # 12 minutes on one core; needs the git history
 python scripts/study_first_guess.py ldm       # five
 
-Writes first_guess.json, or first_guess_ldm.json and a sheet of guesses and drawings, into
-nbs/readings/studies. Four ways to draw 300 held-out captions (ldm: 100), the base stage's
-pictures of 32 px (ldm: the whole system's of 64), the model's own guidance:
+Writes first_guess.json, or first_guess_ldm.json, and a sheet of guesses and drawings, into
+nbs/readings/studies. Ways to draw 300 held-out captions (ldm: 100), the base stage's pictures
+of 32 px (ldm: the whole system's of 64), the model's own guidance:
 
-without      the weights that were shipped before, of the same networks: no first guess, as in
+without      the weights that were shipped first, of the same networks: no first guess, as in
              the paper; the text encoder learned along with the base (commit EARLIER)
-with         the shipped weights (ldm: those shipped then, commit LATER)
+with         those shipped after, with a first guess (commit LATER)
 words only   the same; the guess is the empty caption's
 guess only   the same; vector and tokens are the empty caption's
+now          (GLIDE) the shipped weights, again without
 
 ldm also measures how often the error in z_0 is smaller with the true caption than with its
 mirror image (left for right), all of it mirrored, its words alone, or its guess alone.
@@ -39,7 +40,7 @@ from t2i_course.storage import find_pretrained, load_strictly, load_tensors, rea
 from t2i_course.storage import with_new_names, write_json
 from t2i_course.system import last, noise_like, picture_generators
 
-EARLIER = "86ff95a"
+EARLIER, LATER = "86ff95a", "21c40f4"
 LDM_EARLIER, LDM_LATER = "8b34a98", "21c40f4"
 ORDERED = [
     "a red circle left of a blue square on a white background",
@@ -158,6 +159,51 @@ def hears_order(model, times=(600, 800, 970)):
     return found, len(rows)
 
 
+def draw_sheet(drawn, guesses, file):
+    """Guesses and drawings of `ORDERED`, a row each, as one PNG of few colours."""
+    sheet = {"guess": guesses} | drawn
+    pixels = torch.cat([torch.cat(list(to_uint8(x)), 2) for x in sheet.values()], 1)
+    picture = Image.fromarray(np.asarray(pixels.permute(1, 2, 0)))
+    picture.quantize(64, dither=0).save(OUT.with_name(file), optimize=True)
+    return {"file": file, "rows": list(sheet), "captions": ORDERED}
+
+
+def glide():
+    """The study of reading 6."""
+    captions = sample_shapes(CAPTIONS, 32, seed=17, split="test")[1]
+    first, first_card = earlier(GLIDE, EARLIER, "glide-small")
+    guessing, guessing_card = earlier(GLIDE, LATER, "glide-small")
+    shipped = GLIDE.from_pretrained("glide-small")
+    ways = {
+        "without": (first, {}),
+        "with": (guessing, {}),
+        "words only": (guessing, dict(guess=False)),
+        "guess only": (guessing, dict(words=False)),
+        "now": (shipped, {}),
+    }
+    rows = {}
+    for name, (model, heard) in tqdm(ways.items()):
+        rows[name] = verdicts(pictures(model, captions, **heard), captions)
+    with torch.no_grad():
+        guesses = guessing.read(ORDERED)["channels"].clamp(-1, 1)
+    drawn = {name: pictures(ways[name][0], ORDERED) for name in ("with", "without", "now")}
+    about = read_json(find_pretrained("glide-small") / "card.json")
+    trained = {"without": first_card, "with": guessing_card, "now": about}
+    base = {name: card["stages"]["base"] for name, card in trained.items()}
+    return {
+        "command": "python scripts/study_first_guess.py",
+        "captions": CAPTIONS,
+        "num_steps": 30,
+        "guidance": {name: model.options.guidance for name, (model, _) in ways.items()},
+        "weights": about["sha256"],
+        "commits": {"without": EARLIER, "with": LATER},
+        "base_steps": {name: stage["steps"] for name, stage in base.items()},
+        "minutes": {name: card["minutes"] for name, card in trained.items()},
+        "sheet": draw_sheet(drawn, guesses, "first_guess.png"),
+        "rows": rows,
+    }
+
+
 def ldm(n=100):
     """The study of reading 7."""
     captions = sample_shapes(n, 64, seed=17, split="test")[1]
@@ -179,12 +225,7 @@ def ldm(n=100):
         order[name], placed = hears_order(model)
     with torch.no_grad():
         guesses = later.to_pictures(later.read(ORDERED)["channels"]).clamp(-1, 1)
-    sheet = {"guess": guesses}
-    for name, model in models.items():
-        sheet[name] = drawings(model, ORDERED)
-    pixels = torch.cat([torch.cat(list(to_uint8(x)), 2) for x in sheet.values()], 1)
-    picture = Image.fromarray(np.asarray(pixels.permute(1, 2, 0)))
-    picture.quantize(64, dither=0).save(OUT.with_name("first_guess_ldm.png"), optimize=True)
+    drawn = {name: drawings(model, ORDERED) for name, model in models.items()}
     return {
         "command": "python scripts/study_first_guess.py ldm",
         "captions": n,
@@ -195,7 +236,7 @@ def ldm(n=100):
         "minutes": {name: c["minutes"] for name, c in cards.items()},
         "order": order,
         "placed": placed,
-        "sheet": {"file": "first_guess_ldm.png", "rows": list(sheet), "captions": ORDERED},
+        "sheet": draw_sheet(drawn, guesses, "first_guess_ldm.png"),
         "rows": rows,
     }
 
@@ -206,34 +247,9 @@ def main():
         found = ldm()
         write_json(OUT.with_name("first_guess_ldm.json"), found)
         return tell(found["rows"])
-    captions = sample_shapes(CAPTIONS, 32, seed=17, split="test")[1]
-    shipped = GLIDE.from_pretrained("glide-small")
-    first, card = earlier(GLIDE, EARLIER, "glide-small")
-    ways = {
-        "without": (first, {}),
-        "with": (shipped, {}),
-        "words only": (shipped, dict(guess=False)),
-        "guess only": (shipped, dict(words=False)),
-    }
-    rows = {}
-    for name, (model, heard) in tqdm(ways.items()):
-        rows[name] = verdicts(pictures(model, captions, **heard), captions)
-    about = read_json(find_pretrained("glide-small") / "card.json")
-    trained = {"without": card, "with": about}
-    base = {name: c["stages"]["base"] for name, c in trained.items()}
-    found = {
-        "command": "python scripts/study_first_guess.py",
-        "captions": CAPTIONS,
-        "num_steps": 30,
-        "guidance": shipped.options.guidance,
-        "weights": about["sha256"],
-        "earlier": EARLIER,
-        "base_steps": {name: stage["steps"] for name, stage in base.items()},
-        "minutes": {name: c["minutes"] for name, c in trained.items()},
-        "rows": rows,
-    }
+    found = glide()
     write_json(OUT, found)
-    return tell(rows)
+    return tell(found["rows"])
 
 
 def tell(rows):

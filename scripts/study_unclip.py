@@ -12,7 +12,7 @@ prior      guidance and candidates of the prior: its embeddings, and what they p
 binding    two things and their attributes, painted from the embedding of a true picture
 glide      the captions of study_first_guess.py, for a comparison with GLIDE caption by caption
 diversity  how different pictures of one caption are, by guidance, for unCLIP and GLIDE
-           (a GLIDE without a first guess comes out of the git history)
+           (its two GLIDEs come out of the git history)
 diffs      text diffs of one attribute, by amount, beside a random direction
 attack     a written word, a blank label of its size or a sticker on an emoji: what CLIP answers
 """
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
-from study_first_guess import EARLIER, earlier, verdicts
+from study_first_guess import EARLIER, LATER, earlier, verdicts
 from tqdm.auto import tqdm
 
 from t2i_course.data.captioned import shapes, to_float, verify
@@ -146,12 +146,12 @@ def binding():
 def glide():
     first = read_json(OUT.parent / "first_guess.json")
     captions = sample_shapes(first["captions"], 32, seed=17, split="test")[1]
-    how = dict(num_steps=first["num_steps"], guidance=first["guidance"])
+    how = dict(num_steps=first["num_steps"], guidance=first["guidance"]["without"])
     seeds, rows = list(range(len(captions))), {}
     given = {"unclip": model.imagine(captions, seed=seeds)}
     for name, z in tqdm(given.items()):
         rows[name] = verdicts(paint(z, captions, seeds, **how), captions)
-    return how | {"captions": len(captions), "glide": first["weights"], "rows": rows}
+    return how | {"captions": len(captions), "glides": first["commits"], "rows": rows}
 
 
 def mean_of(values):
@@ -195,7 +195,7 @@ def diversity(captions=30, n=4):
     seeds = list(range(len(each)))
     fresh = model.imagine(each, seed=seeds)
     one = fresh[::n].repeat_interleave(n, 0)
-    with_guess = GLIDE.from_pretrained("glide-small")
+    with_guess, _ = earlier(GLIDE, LATER, "glide-small")
     without, _ = earlier(GLIDE, EARLIER, "glide-small")
     systems = {
         "unCLIP": lambda s: paint(fresh, each, seeds, guidance=s),

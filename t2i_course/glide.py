@@ -777,12 +777,12 @@ def stages(self: GLIDE) -> dict[str, Stage]:
 # %% ../nbs/readings/06_glide.ipynb #d3a5e7fe
 @patch(cls_method=True)
 def create(
-    cls: GLIDE, captions: list[str], guess: dict | None = dict(hidden=32), **config
+    cls: GLIDE, captions: list[str], guess: dict | None = None, **config
 ) -> GLIDE:
     """A new, untrained model of the shipped size, its tokenizer trained on these captions.
 
-    guess: of the first guess, which the shipped model has; None: none, as in the paper;
-    `config` overrides the constructor's other arguments.
+    guess: of a first guess, {} for its default sizes; None: none, as in the paper; `config`
+    overrides the constructor's other arguments.
     """
     net = dict(depth=1, patch=2, groups=16)
     base = dict(channels=64, multipliers=(1, 1.25), attention=(1,), head_dim=16, emb_dim=128)

@@ -24,7 +24,7 @@ from t2i_course.training.recipe import recipes_of
 from t2i_course.command import cli, doctor
 from t2i_course.command import draw as drawing
 from t2i_course.command import train as trainer
-from t2i_course.measure import evaluation
+from t2i_course.measure import board, evaluation
 from t2i_course.command.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -228,6 +228,7 @@ def test_one_damaged_card_stops_neither_doctor_nor_systems(capsys, monkeypatch, 
     shutil.copytree(WEIGHTS, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(doctor.check_weights, "__defaults__", (tmp_path,))
     monkeypatch.setattr(evaluation, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(board, "WEIGHTS", tmp_path)
     (tmp_path / "pixel-small" / "card.json").write_text("{")
     config = tmp_path / "dalle-small" / "config.json"
     config.write_text(config.read_text().replace('"image_size": 32', '"image_size": 20000'))
@@ -243,7 +244,8 @@ def test_one_damaged_card_stops_neither_doctor_nor_systems(capsys, monkeypatch, 
     assert set(bad) & set(evaluation.SYSTEMS) == {"pixel", "dalle", "ldm"}
     assert main(["systems"]) == 0
     out = capsys.readouterr().out
-    assert out.count("damaged card") == 1 and "0.710" in out
+    share = board.read_board().rows["dalle"]["alignment"]["all_true"]
+    assert out.count("damaged card") == 1 and f"{share:.2f} (" in out
     assert max(map(len, out.splitlines())) <= 100
 
 
@@ -254,6 +256,7 @@ def test_systems_as_json(capsys):
     pixel = rows[0]
     card = evaluation.read_card(WEIGHTS / "pixel-small")
     assert pixel["shapes"] == card["scores"]["shapes"] and pixel["reading"] == 3
+    assert pixel["board"]["sha256"] == card["sha256"]
     assert pixel["bytes"] == (WEIGHTS / "pixel-small" / "model.safetensors").stat().st_size
 
 

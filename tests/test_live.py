@@ -10,7 +10,8 @@ import torch
 
 import npm
 from check_docs import NO_BROWSER, chromium, serve
-from export_live import PAGE, check, export, page_tokenizer
+from export_live import PAGE, check, export, export_reader, page_tokenizer
+from t2i_course.clip import CLIP
 from t2i_course.ddpm import step_indices
 from t2i_course.ldm import LatentDiffusion
 
@@ -68,13 +69,27 @@ def test_graphs_of_other_weights_are_refused(tmp_path):
         check(model, tmp_path)
 
 
+def test_the_readers_graph_reads_as_clip_does(tmp_path):
+    torch.manual_seed(0)
+    sizes = dict(length=40, embed=16, text=dict(dim=32, depth=2, heads=2))
+    sizes |= dict(image_size=16, vision=dict(patch=8, dim=32, depth=1, heads=2))
+    model = CLIP.create(CAPTIONS * 9, **sizes).eval()
+    assert export_reader(model, tmp_path / "clip") < 1e-5
+    told = json.loads((tmp_path / "clip" / "model.json").read_text())
+    assert told["tokenizer"]["end"] == model.end and told["tokenizer"]["length"] == 40
+    with pytest.raises(ValueError, match="does not read as PyTorch does"):
+        with torch.no_grad():
+            seen, model.text_features = model.text_features, lambda c: seen(c).flip(0)
+        export_reader(model, tmp_path / "other")
+
+
 def test_what_the_page_cannot_do_is_refused(tmp_path):
     with pytest.raises(ValueError, match="dpm"):
         export(tiny(None, sampler="ddim"), tmp_path)
     other = tiny(None)
     other.tokenizer.bpe.normalizer = None
     with pytest.raises(ValueError, match="byte-level BPE"):
-        page_tokenizer(other)
+        page_tokenizer(other.tokenizer, 32)
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +132,26 @@ def test_words_are_the_tokenizers(page):
         return captions.map(said);
     }"""
     asked = [*CAPTIONS, *ODD, *mixed]
-    here = page.evaluate(js, [page_tokenizer(model), asked])
+    told = page_tokenizer(model.tokenizer, model.text_encoder.length)
+    here = page.evaluate(js, [told, asked])
     there = model.tokenizer.encode(asked, model.text_encoder.length).tolist()
     assert here == there
-    wrong = page.evaluate(js, [page_tokenizer(model), [" \n", "zq" * 60]])
+    wrong = page.evaluate(js, [told, [" \n", "zq" * 60]])
     assert "empty" in wrong[0] and "tokens and the model reads 31" in wrong[1]
+
+
+def test_labels_are_the_tokens_that_clip_reads(page):
+    model = CLIP.from_pretrained("clip-small")
+    js = """async ([told, captions]) => {
+        const { Tokenizer } = await import('/words.js');
+        const tokenizer = new Tokenizer(told);
+        return captions.map((caption) => [...tokenizer.encode(caption)].map(Number));
+    }"""
+    told = page_tokenizer(model.tokenizer, model.length) | {"end": model.end}
+    asked = [*CAPTIONS, "fox, noto style", "it's DON'T  x", "a" * 25]
+    for here, caption in zip(page.evaluate(js, [told, asked]), asked):
+        (there,) = model.ids_of([caption]).tolist()
+        assert here == there + [0] * (model.length - len(there)), caption
 
 
 def test_the_sampler_visits_the_courses_times(page):

@@ -63,6 +63,7 @@ def test_notebooks_are_found():
 
 def test_a_rebound_name_is_found(tmp_path):
     sources = ["x, seen = 1, []", "assert x == 1", "seen.append(x)", "x = 2", "y = [x, seen]"]
+    sources += ["k = 3\ndef f():\n    return k", "assert f() == 3", "k = 4", "z = k"]
     cells = [{"cell_type": "code", "source": s, "metadata": {}, "outputs": []} for s in sources]
     for number, cell in enumerate(cells):
         cell |= {"id": f"c{number}", "execution_count": None}
@@ -75,4 +76,5 @@ def test_a_rebound_name_is_found(tmp_path):
     done = subprocess.run(cmd, capture_output=True, text=True)
     assert done.returncode == FAILS_ALONE, done.stderr
     assert "cell 1, 'assert x == 1': AssertionError" in done.stdout
-    assert "1 of 5 cells fail alone" in done.stdout
+    assert "cell 6, 'assert f() == 3': AssertionError" in done.stdout
+    assert "4 of 9 cells would meet something new; 2 fail alone" in done.stdout

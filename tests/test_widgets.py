@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from check_docs import NO_BROWSER, PICTURE, chromium
 from t2i_course.widgets.ask import Ask, Paint
+from t2i_course.widgets.labels import Labels
 from t2i_course.widgets.pages import module
 from t2i_course.widgets.plots import png
 from t2i_course.measure.history import Timeline
@@ -113,6 +115,31 @@ def test_stored_page_moves_by_keyboard_and_draws_the_frame(page):
     )
 
 
+def test_frames_cut_from_a_sheet_are_the_frames(page):
+    dice = np.random.default_rng(0)
+    level = [i / 59 for i in range(60)]
+    grain = dice.normal(0, 0.2, (60, 3, 64, 64)).astype("float32")
+    large = lambda v: SOLID(v).repeat(8, 1).repeat(8, 2)
+    frames = [(large(v) + g).clip(-1, 1) for v, g in zip(level, grain)]
+    page.set_content(Player(frames, labels=level, size=64).html())
+    widget = page.wait_for_selector(".t2i-player")
+    assert "sheets" in page.content(), "sixty frames of noise fit as they are"
+    red = """e => {
+        const canvas = e.querySelector('canvas');
+        const { data } = canvas.getContext('2d').getImageData(0, 0, 64, 64);
+        return [0, 1, 2].map((c) => data.filter((v, i) => i % 4 === c)
+            .reduce((a, b) => a + b) / 4096);
+    }"""
+    stops = int(widget.query_selector("input[type=range]").get_attribute("max"))
+    assert stops >= 23
+    for i in (0, stops // 2, stops):
+        page.evaluate(DRAG, [i])
+        page.wait_for_selector(f"canvas[data-index='{i}']")
+        shown = frames[level.index(float(widget.query_selector("output").inner_text()))]
+        meant = (127.5 * (shown + 1)).mean((1, 2))
+        assert np.abs(np.array(widget.evaluate(red)) - meant).max() < 4, i
+
+
 def test_stored_page_has_a_working_dropdown_and_plays_to_the_end(page):
     scrub = Scrub(
         lambda v, colour: SOLID(*(v * c for c in colour)),
@@ -212,6 +239,43 @@ def test_a_text_box_of_a_restarted_kernel_says_so(page):
     page.wait_for_function(
         "() => document.querySelector('.note').textContent.includes('run this cell again')"
     )
+
+
+class Judge:
+    """A CLIP whose cosines are known: picture j answers to label i by `table[i, j]`."""
+
+    table = torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.1, 0.8]])
+    scale = torch.tensor(10.0)
+
+    def image_features(self, images):
+        return torch.eye(2)
+
+    def similarity(self, images, labels):
+        return self.table[: len(labels)].T
+
+
+def test_a_stored_table_of_labels_is_the_softmax_of_each_picture(page):
+    pictures, names = torch.zeros(2, 3, 32, 32), ["black", "also black"]
+    examples = ["night\ncoal\nink", "night\ncoal"]
+    labels = Labels(Judge(), pictures, names, examples, title="What?")
+    page.set_content(labels.html())
+    page.wait_for_selector(".t2i-labels table")
+    shares = lambda: torch.tensor(page.evaluate("document.querySelector('.t2i-labels').shares"))
+    assert torch.allclose(shares(), (10 * Judge.table).softmax(0), atol=1e-6)
+    assert "night, ink" in page.inner_text(".note")
+    assert "(as learned)" in page.inner_text("output")
+    assert [i.get_attribute("alt") for i in page.query_selector_all("thead img")] == names
+    page.focus("input[type=range]")
+    page.keyboard.press("Home")  # a scale of 0: every label alike
+    assert torch.allclose(shares(), torch.full((3, 2), 1 / 3))
+    page.click(".chips button:nth-child(2)")
+    assert shares().shape == (2, 2) and page.input_value("textarea") == "night\ncoal"
+    page.fill("textarea", "one label")
+    page.click(".go")
+    assert "there are 1" in page.inner_text(".note")
+    page.fill("textarea", "words\nof my own")
+    page.click(".go")
+    assert "run this notebook" in page.inner_text(".note")
 
 
 ANSWER = (

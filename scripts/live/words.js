@@ -18,11 +18,11 @@ function letters() {
 
 export class Tokenizer {
   // vocab: {piece: id}; merges: pairs of pieces, the first learned first; length: places a
-  // caption has; start, pad: ids
-  constructor({ vocab, merges, length, start, pad }) {
+  // caption has; start, pad, end: ids, `end` only where captions have one
+  constructor({ vocab, merges, length, start, pad, end }) {
     this.vocab = vocab;
     this.rank = new Map(merges.map(([a, b], i) => [`${a} ${b}`, i]));
-    Object.assign(this, { length, start, pad });
+    Object.assign(this, { length, start, pad, end });
     this.letters = letters();
   }
 
@@ -55,8 +55,8 @@ export class Tokenizer {
     });
   }
 
-  // start, the words, padding: BigInt64Array(length). An Error says what is wrong.
-  encode(caption) {
+  // ids of a caption of at most `most` of them. An Error says what is wrong.
+  checked(caption, most) {
     if (!caption.split(SPACE).some(Boolean))
       throw Error("the prompt is empty; say what to draw");
     if ([...caption].length > LONGEST)
@@ -64,12 +64,19 @@ export class Tokenizer {
     if (/\p{Surrogate}/u.test(caption))
       throw Error("the prompt holds half a character; type it anew");
     const words = this.ids(caption);
-    if (words.length > this.length - 1) {
-      const sizes = `${words.length} tokens and the model reads ${this.length - 1}`;
+    if (words.length > most) {
+      const sizes = `${words.length} tokens and the model reads ${most}`;
       throw Error(`the prompt has ${sizes}; shorten it`);
     }
+    return words;
+  }
+
+  // BigInt64Array(length): start, the words, the end where this tokenizer has one, padding
+  encode(caption) {
+    const last = this.end === undefined ? [] : [this.end];
+    const words = this.checked(caption, this.length - 1 - last.length);
     const row = new BigInt64Array(this.length).fill(BigInt(this.pad));
-    [this.start, ...words].forEach((id, i) => (row[i] = BigInt(id)));
+    [this.start, ...words, ...last].forEach((id, i) => (row[i] = BigInt(id)));
     return row;
   }
 }

@@ -3,42 +3,16 @@
 // while files come; {number, i, steps, x, x0_hat} after each step, pictures as (3, H, W) floats
 // in [-1, 1]; {number, done, seconds}; {number, error}.
 import * as ort from "./ort.js";
+import { load } from "./files.js";
 import { Generator } from "./random.js";
 import { Tokenizer } from "./words.js";
 import { dpmSolver } from "./sampler.js";
 
-const HERE = new URL(".", import.meta.url);
 const GRAPHS = ["words", "denoise", "decode"];
 
-// A file's bytes; told(n) of every n bytes that came.
-async function fetched(name, told) {
-  const reply = await fetch(new URL(name, HERE));
-  if (!reply.ok) throw Error(`${name} is not there (${reply.status}); build the site again`);
-  const reader = reply.body.getReader();
-  const parts = [];
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    parts.push(value);
-    told(value.length);
-  }
-  return new Blob(parts).arrayBuffer();
-}
-
-async function load() {
-  const reply = await fetch(new URL("model.json", HERE));
-  if (!reply.ok) throw Error(`model.json is not there (${reply.status})`);
-  const told = await reply.json();
-  const total = Object.values(told.bytes).reduce((a, b) => a + b, 0);
-  let progress = 0;
-  const count = (n) => postMessage({ progress: (progress += n), total });
-  const names = ["ort.wasm", ...GRAPHS.map((g) => `${g}.onnx`)];
-  const [wasm, ...graphs] = await Promise.all(names.map((n) => fetched(n, count)));
-  Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: wasm });
-  const model = { ...told, tokenizer: new Tokenizer(told.tokenizer) };
-  for (const [i, name] of GRAPHS.entries())
-    model[name] = await ort.InferenceSession.create(new Uint8Array(graphs[i]));
-  return model;
+async function start() {
+  const model = await load("./", GRAPHS);
+  return { ...model, tokenizer: new Tokenizer(model.tokenizer) };
 }
 
 let loading = null;
@@ -87,7 +61,7 @@ onmessage = async ({ data }) => {
     return;
   }
   try {
-    loading ??= load();
+    loading ??= start();
     await draw(await loading, data);
   } catch (error) {
     if (!(await loading.catch(() => null))) loading = null; // try again at the next press

@@ -240,16 +240,10 @@ def systems_command(args) -> int:
     """t2i systems: what there is, how big, how well it draws; with --json also what the board
     says of each.
     """
-    from t2i_course.measure.board import read_board
-    from t2i_course.measure.evaluation import leaderboard
+    from t2i_course.measure.board import systems_table
 
-    board = leaderboard()
-    if not args.json:
-        print(board)
-        return 0
-    known = read_board().rows
-    rows = [row | {"board": known.get(row["system"])} for row in board.rows]
-    print(json.dumps(rows, indent=1))
+    table = systems_table()
+    print(json.dumps(table.rows, indent=1) if args.json else table)
     return 0
 
 

@@ -20,7 +20,6 @@ from .parser import add_drawing, add_force, add_sampler, check_new
 from t2i_course.measure.evaluation import (
     SYSTEMS,
     best_of,
-    best_system,
     find_system,
     has_choice,
     load_system,
@@ -55,6 +54,8 @@ def check_request(args) -> list[str]:
     Raises ValueError for an empty prompt, an unknown style, a file that cannot be, too many
     pictures.
     """
+    from t2i_course.measure.board import best_system
+
     args.system = args.system or best_system()
     prompts = styled(args.prompt, args.style)
     for prompt in args.prompt:

@@ -7,14 +7,15 @@ Docs: https://t2i-course.github.io/t2i_course/measure/board.html.md"""
 # %% auto #0
 __all__ = ['BOARD', 'TUNED_ON', 'SEED', 'CHUNK', 'scored_captions', 'tuned_guidance', 'kept_pictures', 'true_pictures',
            'claims_of', 'tally_of', 'features_of', 'row_of', 'relative_seconds', 'evaluate_all', 'folder_of',
-           'asked_of', 'measured', 'add_pace', 'recomputed', 'differs', 'Board', 'stale', 'read_board']
+           'asked_of', 'measured', 'add_pace', 'recomputed', 'differs', 'share_of', 'text_table', 'html_table', 'Board',
+           'stale', 'read_board', 'SystemsTable', 'system_row', 'systems_table', 'best_system']
 
 # %% ../../nbs/measure/board.ipynb #bd004
 import time
 from pathlib import Path
 from fastcore.basics import patch
-from .evaluation import SYSTEMS, held_out_captions, in_batches, load_system
-from .evaluation import machine, read_card, tally
+from .evaluation import SYSTEMS, System, held_out_captions, in_batches
+from .evaluation import load_system, machine, read_card, tally
 from ..storage import WEIGHTS, digest_of, load_tensors, read_json, save_tensors
 from ..storage import write_json
 
@@ -249,6 +250,29 @@ def differs(again: dict, claims: dict, i: int, first: int) -> bool:
     """Whether picture i, drawn again, says other than the row's picture first + i."""
     return any(letters[i] != claims[kind][first + i] for kind, letters in again.items())
 
+# %% ../../nbs/measure/board.ipynb #bd032t
+def share_of(found: dict) -> str:
+    """A share of true pictures with its interval, as text."""
+    return "{all_true:.2f} ({interval[0]:.2f} to {interval[1]:.2f})".format(**found)
+
+
+def text_table(columns, rows) -> list[str]:
+    """The lines of a table of texts, its columns under each other."""
+    table = [list(columns), *rows]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    return ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
+
+
+def html_table(columns, rows) -> str:
+    """The same as HTML."""
+    from html import escape
+
+    def line(cells, tag):
+        return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+    body = "".join(line(cells, "td") for cells in rows)
+    return f"<table>{line(columns, 'th')}{body}</table>"
+
 # %% ../../nbs/measure/board.ipynb #bd033
 class Board:
     """What `evaluate_all` wrote, as a table: text, or HTML in a notebook; best first."""
@@ -269,11 +293,10 @@ class Board:
         row = self.rows[name]
         found = row["alignment"]
         kinds = [found["categories"].get(k, {}).get("share") for k in self.columns[2:5]]
-        low, high = found["interval"]
         seen, fresh = (row.get(f"recognised {k}") for k in ("seen", "held_out"))
         return [
             name + "*" * stale(name, row),
-            f"{found['all_true']:.2f} ({low:.2f} to {high:.2f})",
+            share_of(found),
             *("" if share is None else f"{share:.2f}" for share in kinds),
             "" if seen is None else f"{seen:.2f}, {fresh:.2f}",
             f"{row['kernel_distance']:.1f}",
@@ -311,19 +334,98 @@ def legend(self: Board) -> str:
 
 @patch
 def __repr__(self: Board) -> str:
-    table = [list(self.columns), *map(self.cells, self.order())] if self.rows else []
-    widths = [max(map(len, column)) for column in zip(*table)]
-    lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
-    return "\n".join([*lines, "", self.legend()])
+    shown = text_table(self.columns, map(self.cells, self.order())) if self.rows else []
+    return "\n".join([*shown, "", self.legend()])
 
 
 @patch
 def _repr_html_(self: Board) -> str:
     from html import escape
 
-    def line(cells, tag):
-        return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-    rows = [line(self.columns, "th"), *(line(self.cells(n), "td") for n in self.order())]
     said = escape(self.legend()).replace("\n", "<br>")
-    return f"<table>{''.join(rows)}</table><small>{said}</small>"
+    return html_table(self.columns, map(self.cells, self.order())) + f"<small>{said}</small>"
+
+# %% ../../nbs/measure/board.ipynb #bd038
+class SystemsTable:
+    """Rows of dicts, one a system; shows itself as text of at most 100 columns and as an HTML
+    table.
+    """
+
+    columns = ("system", "reading", "parameters", "size", "minutes", "all true", "reranked")
+
+    def __init__(self, rows: list[dict]):
+        self.rows = rows
+
+    def cells(self, row: dict) -> list[str]:
+        """What the table shows of a row, one text a column."""
+        found, again, size = row["board"], row["reranked"], row["bytes"]
+        missing = row["fault"] or ("not measured" if row["draws"] else "does not draw")
+        measured_here = found and not row["fault"] and size
+        return [
+            row["system"],
+            str(row["reading"]),
+            f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else "",
+            f"{size / 1e6:.1f} MB" if size else "not shipped",
+            f"{row['minutes']:.0f}" if row["minutes"] else "",
+            share_of(found["alignment"]) if measured_here else missing,
+            "{all_true:.2f} of {rerank}".format(**again) if again else "",
+        ]
+
+    def __repr__(self) -> str:
+        about = [f"{row['system']:8s}{row['about']}" for row in self.rows]
+        return "\n".join([*text_table(self.columns, map(self.cells, self.rows)), "", *about])
+
+    def _repr_html_(self) -> str:
+        rows = [[*self.cells(row), row["about"]] for row in self.rows]
+        return html_table([*self.columns, "what"], rows)
+
+# %% ../../nbs/measure/board.ipynb #bd039
+def system_row(name: str, system: System, folder: Path) -> dict:
+    """What a system's files and the board say of it: None where they say nothing, and under
+    "fault" what is wrong with its card.
+    """
+    fault = ""
+    try:
+        card = read_card(folder)
+        scores = card.get("scores", {})
+        shapes, reranked = scores.get("shapes"), scores.get("reranked")
+        f"{card.get('parameters') or 0:g} {card.get('minutes') or 0:g}"
+        for score in filter(None, (shapes, reranked)):
+            share_of(score)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        card, fault = {}, "damaged card: t2i doctor"
+        shapes = reranked = None
+    file = folder / "model.safetensors"
+    about = {"system": name, "reading": system.reading, "about": system.about}
+    return about | {
+        "draws": system.draws,
+        "bytes": file.stat().st_size if file.is_file() else None,
+        "parameters": card.get("parameters"),
+        "shapes": shapes,
+        "reranked": reranked,
+        "minutes": card.get("minutes"),
+        "machine": card.get("machine"),
+        "board": read_board().rows.get(name),
+        "fault": fault or None,
+    }
+
+# %% ../../nbs/measure/board.ipynb #bd039b
+def systems_table(folder: str | Path | None = None) -> SystemsTable:
+    """The table of all systems, from the board and the cards of the shipped models (or of the
+    models in `folder`). Does not import PyTorch.
+    """
+    place = Path(folder or WEIGHTS)
+    return SystemsTable([system_row(k, s, place / s.weights) for k, s in SYSTEMS.items()])
+
+
+def best_system() -> str:
+    """The system that draws where none is named: of those that are shipped and cannot be told
+    from the board's best (its share lies in their interval), the fastest.
+    """
+    board = read_board()
+    names = [name for name in board.order() if folder_of(name)]
+    if not names:
+        return next(iter(SYSTEMS))
+    best = board.rows[names[0]]["alignment"]["all_true"]
+    alike = [n for n in names if board.rows[n]["alignment"]["interval"][1] >= best]
+    return min(alike, key=lambda n: board.rows[n]["pace"])

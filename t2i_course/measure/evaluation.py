@@ -8,7 +8,7 @@ Docs: https://t2i-course.github.io/t2i_course/measure/evaluation.html.md"""
 __all__ = ['SYSTEMS', 'LICENCE', 'System', 'find_system', 'system_in', 'read_card', 'load_system', 'wilson', 'held_out_captions',
            'held_out_emoji', 'tally', 'best_of', 'has_choice', 'used', 'in_batches', 'alignment', 'speed', 'machine',
            'pick_device', 'record_of', 'card', 'score', 'score_table', 'recheck', 'emoji_sheet', 'real_emoji', 'picked',
-           'plain_emoji', 'emoji_retrieval', 'Leaderboard', 'board_row', 'leaderboard', 'best_system']
+           'plain_emoji', 'emoji_retrieval']
 
 # %% ../../nbs/measure/evaluation.ipynb #c002
 import json, math, time
@@ -25,8 +25,7 @@ class System:
     """A system of the course: the module and class that hold it, the name of its shipped
     weights, the number of its reading, one sentence.
 
-    draws: False for what is trained and measured like the others but draws no prompts: a judge
-    (CLIP), or what `edits` pictures (Palette).
+    draws: False for what is trained and measured like the others but makes no pictures (CLIP).
     """
 
     module: str
@@ -35,7 +34,6 @@ class System:
     reading: int
     about: str
     draws: bool = True
-    edits: bool = False
 
     def load_class(self) -> type:
         """The class itself; importing it imports PyTorch."""
@@ -50,13 +48,11 @@ _ROWS = [
     ("ldm", "ldm.LatentDiffusion", "diffusion in the latent of an autoencoder"),
     ("unclip", "unclip.UnCLIP", "a prior makes CLIP's picture embedding, a decoder paints it"),
     ("imagen", "imagen.Imagen", "a frozen language model reads, a cascade draws"),
-    ("palette", "palette.Palette", "colours, fills, widens and mends pictures"),
 ]
-_LATER = {"palette": 11}  # the others stand in a row, from reading 3 on
 SYSTEMS = {
     name: System(
-        f"t2i_course.{place.split('.')[0]}", place.split(".")[1], f"{name}-small",
-        _LATER.get(name, reading), about, name not in ("clip", "palette"), name == "palette",
+        f"t2i_course.{place.split('.')[0]}", place.split(".")[1], f"{name}-small", reading,
+        about, draws=name != "clip",
     )
     for reading, (name, place, about) in enumerate(_ROWS, 3)
 }
@@ -664,108 +660,3 @@ def emoji_retrieval(
     found |= {"n": n, "chance": round(1 / table, 4)}
     found["copycat"] = round(sum(copied) / max(1, len(copied)), 4)
     return found | used(system, **options) | {"seed": seed}
-
-# %% ../../nbs/measure/evaluation.ipynb #c069
-class Leaderboard:
-    """Rows of dicts, one a system; shows itself as text of at most 100 columns and as an HTML
-    table.
-    """
-
-    columns = (
-        "system", "reading", "parameters", "size", "all true", "recognised", "reranked",
-        "minutes",
-    )
-
-    def __init__(self, rows: list[dict]):
-        self.rows = rows
-
-    def cells(self, row: dict) -> list[str]:
-        """What the table shows of a row, one text a column."""
-        share = "{all_true:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
-        found, again, size = row["shapes"], row["reranked"], row["bytes"]
-        known = row["recognised"]
-        instead = "edits pictures" if row["edits"] else "does not draw"
-        missing = row["fault"] or ("not measured" if row["draws"] else instead)
-        return [
-            row["system"],
-            str(row["reading"]),
-            f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else "",
-            f"{size / 1e6:.1f} MB" if size else "not shipped",
-            share.format(**found) if found else missing,
-            "{seen[share]:.2f}, {held_out[share]:.2f}".format(**known) if known else "",
-            "{all_true:.3f} of {rerank}".format(**again) if again else "",
-            f"{row['minutes']:g}" if row["minutes"] else "",
-        ]
-
-    def __repr__(self) -> str:
-        table = [list(self.columns), *map(self.cells, self.rows)]
-        widths = [max(map(len, column)) for column in zip(*table)]
-        lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
-        about = [f"{row['system'].ljust(widths[0])}  {row['about']}" for row in self.rows]
-        return "\n".join([*lines, "", *about])
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        def line(cells, tag):
-            return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-        rows = [line([*self.cells(row), row["about"]], "td") for row in self.rows]
-        return "<table>" + line([*self.columns, "what"], "th") + "".join(rows) + "</table>"
-
-# %% ../../nbs/measure/evaluation.ipynb #c069a
-def board_row(name: str, system: System, folder: Path) -> dict:
-    """What a system's files say of it, for the leaderboard: None where they say nothing, and
-    under "fault" what is wrong with them.
-    """
-    fault = ""
-    try:
-        card = read_card(folder)
-        scores = card.get("scores", {})
-        shapes, reranked = scores.get("shapes"), scores.get("reranked")
-        recognised = scores.get("recognised")
-        f"{card.get('parameters') or 0:g} {card.get('minutes') or 0:g}"
-        for score in filter(None, (shapes, reranked)):
-            f"{score['all_true']:.3f} {score['interval'][0]:.3f} {score['interval'][1]:.3f}"
-        if recognised:
-            "{seen[share]:.2f} {held_out[share]:.2f}".format(**recognised)
-    except (ValueError, TypeError, LookupError, AttributeError):
-        card, fault = {}, "damaged card: t2i doctor"
-        shapes = reranked = recognised = None
-    file = folder / "model.safetensors"
-    about = {"system": name, "reading": system.reading, "about": system.about}
-    return about | {
-        "draws": system.draws,
-        "edits": system.edits,
-        "bytes": file.stat().st_size if file.is_file() else None,
-        "parameters": card.get("parameters"),
-        "shapes": shapes,
-        "recognised": recognised,
-        "reranked": reranked,
-        "minutes": card.get("minutes"),
-        "machine": card.get("machine"),
-        "fault": fault or None,
-    }
-
-# %% ../../nbs/measure/evaluation.ipynb #c070
-def leaderboard(folder: str | Path | None = None) -> Leaderboard:
-    """The table of all systems, from the cards of the shipped models (or of the models in
-    `folder`). Does not import PyTorch.
-    """
-    place = Path(folder or WEIGHTS)
-    rows = [board_row(name, s, place / s.weights) for name, s in SYSTEMS.items()]
-    return Leaderboard(rows)
-
-
-def best_system() -> str:
-    """The shipped system that draws most pictures true in every claim, without choosing among
-    several; of equals the one of the latest reading.
-    """
-    rows = [r for r in leaderboard().rows if r["shapes"] and r["draws"] and r["bytes"]]
-    if not rows:
-        return next(iter(SYSTEMS))
-    return max(rows, key=_score)["system"]
-
-
-def _score(row: dict) -> tuple[float, int]:
-    return row["shapes"]["all_true"], row["reading"]

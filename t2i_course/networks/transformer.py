@@ -108,7 +108,7 @@ class SelfAttention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, heads, N, d)
         if cache is not None:
             k, v = cache.append(block, k, v)
-        triangle = self.causal and new > 1  # a single new place may see all there is
+        triangle = self.causal and bool(new > 1)  # one new place may see all
         if triangle and (seen or mask is not None):
             visible = causal_mask(new, seen, x.device)
             mask, triangle = visible if mask is None else mask & visible, False

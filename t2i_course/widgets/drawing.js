@@ -1,22 +1,8 @@
 // A prompt box whose picture comes step by step: from the kernel, or from a model in the page.
-import { bitmap, count, kernel, panel, rich, text, viewName } from "./shared.js";
+import { bitmap, count, kernel, modelFolder, panel, rich, text, viewName } from "./shared.js";
 
 const GAP = 12; // between the two pictures, in screen pixels
-const NEEDS = {
-  site: "To draw words of your own, run this notebook, or read it on the built site.",
-  file: "A browser runs no model from a file. Serve the site: python -m http.server -d _docs",
-  wasm: "This browser has no WebAssembly, which the model needs; here is a stored drawing.",
-  failed: "The model could not be started; reload the page to try again.",
-};
-
-// What the page needs to draw, or a sentence that says what is missing.
-function folder() {
-  if (location.protocol === "file:") return { missing: NEEDS.file };
-  const told = document.querySelector('meta[name="t2i-live"]');
-  if (!told) return { missing: NEEDS.site };
-  if (typeof WebAssembly !== "object") return { missing: NEEDS.wasm };
-  return { url: new URL(told.content, document.baseURI) };
-}
+const FAILED = "The model could not be started; reload the page to try again.";
 
 // Two pictures (3, H, W) in [-1, 1] -> one bitmap, side by side.
 function strip(pair, side) {
@@ -38,7 +24,7 @@ function pageModel(heard) {
   return {
     stops: true,
     draw(wish) {
-      const { url, missing } = folder();
+      const { url, missing } = modelFolder("draw");
       if (missing) return heard({ number: wish.number, error: missing });
       if (!worker) {
         worker = new Worker(new URL("worker.js", url), { type: "module" });
@@ -46,7 +32,7 @@ function pageModel(heard) {
         worker.onerror = () => {
           worker.terminate();
           worker = null;
-          heard({ number: wish.number, error: NEEDS.failed });
+          heard({ number: wish.number, error: FAILED });
         };
       }
       worker.postMessage(wish);

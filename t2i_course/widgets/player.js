@@ -48,7 +48,8 @@ async function render({ model, el }) {
   pen.imageSmoothingEnabled = false;
   slider.setAttribute("aria-label", get("name") || get("title") || "frame");
 
-  let frames = get("frames");
+  let frames = get("frames") || [];
+  const decoded = []; // sheets of a saved page, as they are asked for
   let wish = 0; // number of the newest question
   let drawn = 0; // ... of the answer that is on the canvas
   let flight = null; // the question the kernel works on
@@ -68,6 +69,16 @@ async function render({ model, el }) {
   function remember(i, c, picture) {
     cache.set(key(i, c), picture);
     if (cache.size > 400) cache.delete(cache.keys().next().value);
+  }
+
+  // frame i of a saved page: a file of its own, or cut from a sheet of all that row's
+  async function stored(row, i) {
+    const sheets = get("sheets");
+    if (!sheets) return frames[row]?.[i] && bitmap(frames[row][i]);
+    decoded[row] ??= bitmap(sheets[row], "image/avif");
+    const sheet = await decoded[row];
+    const height = sheet.height / labels().length;
+    return createImageBitmap(sheet, 0, i * height, sheet.width, height);
   }
 
   function fit() {
@@ -124,9 +135,8 @@ async function render({ model, el }) {
       return guess();
     }
     if (get("live")) return ask(i, c, number);
-    const row = frames[c[0] || 0];
-    if (!row || !row[i]) return;
-    const picture = await bitmap(row[i]);
+    const picture = await stored(c[0] || 0, i);
+    if (!picture) return;
     remember(i, c, picture);
     if (!gone) draw(picture, i, number);
   }
@@ -231,7 +241,7 @@ async function render({ model, el }) {
     const picture = await bitmap(first);
     remember(get("index"), choice(), picture);
     draw(picture, get("index"), ++wish);
-  } else if (frames.length) await show(Number(slider.value));
+  } else if (frames.length || get("sheets")) await show(Number(slider.value));
   else streamed();
   el.replaceChildren(root); // only now: the picture that stood here stays until ours is drawn
   return () => {
