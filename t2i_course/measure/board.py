@@ -359,7 +359,8 @@ class SystemsTable:
     def cells(self, row: dict) -> list[str]:
         """What the table shows of a row, one text a column."""
         found, again, size = row["board"], row["reranked"], row["bytes"]
-        missing = row["fault"] or ("not measured" if row["draws"] else "does not draw")
+        missing = "not measured" if row["draws"] else "judges"
+        missing = row["fault"] or ("edits pictures" if row["edits"] else missing)
         measured_here = found and not row["fault"] and size
         return [
             row["system"],
@@ -399,6 +400,7 @@ def system_row(name: str, system: System, folder: Path) -> dict:
     about = {"system": name, "reading": system.reading, "about": system.about}
     return about | {
         "draws": system.draws,
+        "edits": system.edits,
         "bytes": file.stat().st_size if file.is_file() else None,
         "parameters": card.get("parameters"),
         "shapes": shapes,

@@ -25,7 +25,8 @@ class System:
     """A system of the course: the module and class that hold it, the name of its shipped
     weights, the number of its reading, one sentence.
 
-    draws: False for what is trained and measured like the others but makes no pictures (CLIP).
+    draws: False for what is trained and measured like the others but draws no prompts: a judge
+    (CLIP), or what `edits` pictures (Palette).
     """
 
     module: str
@@ -34,6 +35,7 @@ class System:
     reading: int
     about: str
     draws: bool = True
+    edits: bool = False
 
     def load_class(self) -> type:
         """The class itself; importing it imports PyTorch."""
@@ -48,11 +50,13 @@ _ROWS = [
     ("ldm", "ldm.LatentDiffusion", "diffusion in the latent of an autoencoder"),
     ("unclip", "unclip.UnCLIP", "a prior makes CLIP's picture embedding, a decoder paints it"),
     ("imagen", "imagen.Imagen", "a frozen language model reads, a cascade draws"),
+    ("palette", "palette.Palette", "colours, fills, widens and mends pictures"),
 ]
+_LATER = {"palette": 11}  # the others stand in a row, from reading 3 on
 SYSTEMS = {
     name: System(
-        f"t2i_course.{place.split('.')[0]}", place.split(".")[1], f"{name}-small", reading,
-        about, draws=name != "clip",
+        f"t2i_course.{place.split('.')[0]}", place.split(".")[1], f"{name}-small",
+        _LATER.get(name, reading), about, name not in ("clip", "palette"), name == "palette",
     )
     for reading, (name, place, about) in enumerate(_ROWS, 3)
 }
