@@ -1,5 +1,6 @@
-// How far the readings were read: kept in this browser alone, shown in the sidebar, and offered
-// as a place to go on from. Nothing leaves the browser.
+// What the course's pages do beside smalldocs: boxes that scroll are reached by keys; and how far
+// the readings were read is kept in this browser alone, shown in the sidebar, and offered as a
+// place to go on from. Nothing leaves the browser.
 (() => {
   "use strict";
   const KEY = "t2i-read";
@@ -20,6 +21,15 @@
       // a private window
     }
   }
+
+  // what scrolls by itself can be scrolled by keys
+  function reachable() {
+    for (const box of document.querySelectorAll("main .cell-output-display, main pre, main table"))
+      if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+  }
+  reachable();
+  addEventListener("load", reachable);
+  addEventListener("resize", reachable);
 
   const nameOf = (url) => (new URL(url, location.href).pathname.match(READING) || [])[1];
 
