@@ -18,14 +18,14 @@ def check_shown(answer):
     """What is known stays; the hole holds standard normal noise that no picture and no colour
     shares with another.
     """
-    x = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 0.5
-    paint = torch.zeros(8, 1, 32, 32)
-    paint[:, :, 4:28, 4:28] = 1
+    x = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
+    paint = torch.zeros(8, 1, 64, 64)
+    paint[:, :, 4:60, 4:60] = 1
     found = answer(x, paint)
     same_shape(found, x)
     known = (found - x)[:, :, :4].abs().max()
     assert known < 1e-6, "outside the hole the picture should be as it was"
-    hole, was = (y[:, :, 4:28, 4:28].flatten(2) for y in (found, x))
+    hole, was = (y[:, :, 4:60, 4:60].flatten(2) for y in (found, x))
     spread = hole.std().item()
     assert spread > 0.05, "the hole is filled with one value; it should hold noise"
     follows = torch.corrcoef(torch.stack([hole.flatten(), was.flatten()]))[0, 1]
@@ -34,9 +34,9 @@ def check_shown(answer):
     assert abs(mean) < 0.05, f"the mean in the hole is {mean:.2f}; it should be 0"
     assert abs(spread - 1) < 0.05, f"its standard deviation is {spread:.2f}; it should be 1"
     shared = torch.corrcoef(hole[:, :2].transpose(0, 1).flatten(1))[0, 1]
-    assert shared < 0.1, "red and green get the same noise"
+    assert shared < 0.5, "red and green get the same noise"
     shared = torch.corrcoef(hole[:2].flatten(1))[0, 1]
-    assert shared < 0.1, "two pictures get the same noise"
+    assert shared < 0.5, "two pictures get the same noise"
 
 # %% ../../nbs/exercises/palette.ipynb #xp08
 Exercise(
