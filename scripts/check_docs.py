@@ -111,9 +111,15 @@ HEAR = """() => {
 }"""
 
 # the longest line of each block of code or output that is wider than its box
-CUT_OFF = """() => [...document.querySelectorAll('main pre')]
-    .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 2)
-    .map(e => e.innerText.split('\\n').reduce((a, b) => b.length > a.length ? b : a, ''))"""
+CUT_OFF = """() => {
+    const closed = [...document.querySelectorAll('main details:not([open])')];
+    closed.forEach(e => e.open = true);  // what is folded has no width
+    const found = [...document.querySelectorAll('main pre')]
+        .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 2)
+        .map(e => e.innerText.split('\\n').reduce((a, b) => b.length > a.length ? b : a, ''));
+    closed.forEach(e => e.open = false);
+    return found;
+}"""
 
 
 def changes(page, widget, before: str, seconds=4.0) -> str:

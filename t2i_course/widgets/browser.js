@@ -99,6 +99,7 @@ async function render({ model, el }) {
         : `in none of these ${N} pictures`);
     book.dataset.code = code;
     book.setAttribute("aria-label", note.textContent);
+    found.setAttribute("aria-label", `pictures in which code ${code} stands`);
     count(book);
   }
 
