@@ -13,7 +13,7 @@ import dis
 import os
 import sys
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from weakref import WeakKeyDictionary
 
 FAILS, FAILS_ALONE = 1, 2
@@ -170,7 +170,8 @@ def looks(value, seen: set):
         return Same(value), value._version
     if isinstance(value, np.ndarray):
         return Same(value), value.tobytes()
-    if isinstance(value, (torch.dtype, torch.device, ModuleType)):
+    plain = (torch.dtype, torch.device, ModuleType, BuiltinFunctionType)
+    if isinstance(value, plain) or type(value).__module__ == "typing":
         return Same(value)
     if isinstance(value, torch.Generator):
         return Same(value), value.get_state().numpy().tobytes()
@@ -178,6 +179,8 @@ def looks(value, seen: set):
         return [(looks(k, seen), looks(v, seen)) for k, v in value.items()]
     if isinstance(value, (list, tuple)):
         return [looks(v, seen) for v in value]
+    if isinstance(value, (set, frozenset)):
+        return [looks(v, seen) for v in sorted(value, key=repr)]
     if isinstance(value, FunctionType):
         cells = [c.cell_contents for c in value.__closure__ or ()]
         return Same(value), looks([value.__defaults__, value.__kwdefaults__, cells], seen)
