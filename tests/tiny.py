@@ -157,8 +157,18 @@ def palette():
     return Palette.create(image_size=16, unet=net)
 
 
+def gan():
+    from t2i_course.gan import GAN
+
+    folder = clip_folder()
+    torch.manual_seed(0)
+    nets = dict(channels=(16, 16), look=(1,))
+    losses = dict(every=1, clip=0.5)
+    return GAN.create(clip=folder, generator=nets, discriminator=nets, losses=losses)
+
+
 MADE = pixel, clip, dalle, glide, ldm, ldm_plain, ldm_vq, unclip, imagen
-MADE += stable_diffusion, deepfloyd, palette
+MADE += stable_diffusion, deepfloyd, palette, gan
 SYSTEMS = {f.__name__: f for f in MADE}
 DRAWS = {
     "pixel": [dict(sampler=s, num_steps=4) for s in ("ddpm", "ddim", "dpm++")],
@@ -178,6 +188,7 @@ DRAWS = {
     ],
     "stable_diffusion": [dict(num_steps=4)],
     "deepfloyd": [dict(num_steps=4)],
+    "gan": [dict(), dict(truncation=0.5)],
 }
 # with a picture (3, 16, 16) and a mask (16, 16), both on the CPU
 EDITS = {
@@ -219,6 +230,7 @@ STAGES = {
     "stable_diffusion": [],
     "deepfloyd": [],
     "palette": ["model"],
+    "gan": ["model"],
 }
 
 

@@ -194,6 +194,7 @@ def model_and_data(cls: type, start: Path | str | None, args):
         say("reading the training pictures; the first time they are rendered: a minute")
     size = model.image_size if model else size_of(cls) or 32
     data = load_data(args.data, size, size_of(cls, "base_size") if args.stage else None)
+    data = cls.lesson(data) if hasattr(cls, "lesson") else data
     return model or cls.create(data.captions), data, folder
 
 # %% ../../nbs/command/train.ipynb #t000

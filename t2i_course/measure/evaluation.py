@@ -51,8 +51,9 @@ _ROWS = [
     ("unclip", "unclip.UnCLIP", "a prior makes CLIP's picture embedding, a decoder paints it"),
     ("imagen", "imagen.Imagen", "a frozen language model reads, a cascade draws"),
     ("palette", "palette.Palette", "colours, fills, widens and mends pictures"),
+    ("gan", "gan.GAN", "one pass from noise to a picture of one large thing"),
 ]
-_LATER = {"palette": 11}  # the others stand in a row, from reading 3 on
+_LATER = {"palette": 11, "gan": 13}  # the others stand in a row, from reading 3 on
 SYSTEMS = {
     name: System(
         f"t2i_course.{place.split('.')[0]}", place.split(".")[1], f"{name}-small",

@@ -73,7 +73,8 @@ def optimizers_for(stage: nn.Module, recipe: Recipe) -> list[torch.optim.Optimiz
     hidden = matrices(stage) if recipe.optimizer == "muon" else []
     taken = {id(p) for p in hidden}
     rest = [p for p in stage.parameters() if id(p) not in taken]
-    common, betas = dict(lr=recipe.lr, weight_decay=recipe.weight_decay), (0.9, recipe.beta2)
+    common = dict(lr=recipe.lr, weight_decay=recipe.weight_decay)
+    betas = recipe.beta1, recipe.beta2
     chosen = []
     if rest:
         chosen.append(torch.optim.AdamW(rest, betas=betas, fused=True, **common))

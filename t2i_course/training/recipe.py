@@ -23,6 +23,7 @@ RANGES = {
     "warmup": (0, 10**9),
     "decay": (0, 10**9),
     "weight_decay": (0, 100),
+    "beta1": (0, 0.999999),
     "beta2": (0, 0.999999),
     "grad_clip": (1e-6, math.inf),
     "ema": (0, 0.9999999),
@@ -57,8 +58,9 @@ class Recipe:
 
     The learning rate rises over `warmup` steps, stays, and falls to zero along a cosine over
     the last `decay` steps. `optimizer` is "adamw", or "muon" for Muon on the layers' matrices
-    and AdamW on the rest. `ema` is the decay of the weight average. `retell`: the chance of
-    each change in how captions are told, for a set that can (`CaptionedImages.retold`).
+    and AdamW on the rest; beta1, beta2: AdamW's. `ema` is the decay of the weight average.
+    `retell`: the chance of each change in how captions are told, for a set that can
+    (`CaptionedImages.retold`).
     `shards`: the batch is split in so many parts, each with random numbers of its own, so that
     the result does not depend on how many processes share them; 0 means one a process.
     """
@@ -70,6 +72,7 @@ class Recipe:
     warmup: int = 200
     decay: int = 0
     weight_decay: float = 0.01
+    beta1: float = 0.9
     beta2: float = 0.99
     grad_clip: float = 1.0
     ema: float = 0.999
