@@ -329,7 +329,12 @@ def check_kernels(answer):
     scale = torch.tensor([[1.0, 0.0, 0.0]]).expand(4, -1)
     wanted = long(bank[0] * torch.tensor([2.0, 1.0, 1.0])[:, None, None])
     told = "a scale of 1 for the first input channel doubles it (1 + m), before the length is"
-    agree(answer(bank, sure, scale), wanted.expand(4, -1, -1, -1, -1), f"{told} one", atol=1e-4)
+    found = answer(bank, sure, scale)
+    heard = (found - first).abs().max() > 1e-3
+    assert heard, "a scale for an input channel changes nothing; inputs are the third axis"
+    length = float(found[0, 0].square().sum().sqrt())
+    assert abs(length - 1) < 1e-3, f"with a scale, the length is {length:.3g}; measure it last"
+    agree(found, wanted.expand(4, -1, -1, -1, -1), f"{told} one", atol=1e-4)
 
 # %% ../../nbs/exercises/gan.ipynb #xg37
 Exercise(
