@@ -207,6 +207,7 @@ def measured(name, captions, recognise, out: Path, device, bar) -> dict:
     if recognise:
         from t2i_course.measure.recognition import recognition
 
+        bar.set_description(f"{name}, {2 * recognise} emoji")
         options = dict(guidance=scale, progress=False)
         for said, split in (("seen", "seen"), ("held_out", "pair")):
             found = recognition(system, recognise, split=split, **options)
@@ -359,8 +360,7 @@ class SystemsTable:
     def cells(self, row: dict) -> list[str]:
         """What the table shows of a row, one text a column."""
         found, again, size = row["board"], row["reranked"], row["bytes"]
-        missing = "not measured" if row["draws"] else "judges"
-        missing = row["fault"] or ("edits pictures" if row["edits"] else missing)
+        missing = row["fault"] or ("not measured" if row["draws"] else row["does"])
         measured_here = found and not row["fault"] and size
         return [
             row["system"],
@@ -400,7 +400,7 @@ def system_row(name: str, system: System, folder: Path) -> dict:
     about = {"system": name, "reading": system.reading, "about": system.about}
     return about | {
         "draws": system.draws,
-        "edits": system.edits,
+        "does": system.does,
         "bytes": file.stat().st_size if file.is_file() else None,
         "parameters": card.get("parameters"),
         "shapes": shapes,
