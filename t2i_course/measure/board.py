@@ -279,7 +279,7 @@ class Board:
     """What `evaluate_all` wrote, as a table: text, or HTML in a notebook; best first."""
 
     columns = ("system", "all true (95 %)", "counting", "binding", "position", "emoji")
-    columns += ("distance", "weights", "trained", "pace")
+    columns += ("distance", "params", "trained", "pace")
 
     def __init__(self, content: dict):
         self.content, self.rows = content, content.get("rows", {})
@@ -299,7 +299,7 @@ class Board:
             name + "*" * stale(name, row),
             share_of(found),
             *("" if share is None else f"{share:.2f}" for share in kinds),
-            "" if seen is None else f"{seen:.2f}, {fresh:.2f}",
+            "" if seen is None else f"{seen:.2f}/{fresh:.2f}",
             f"{row['kernel_distance']:.1f}",
             f"{(row['parameters'] or 0) / 1e6:.1f} M",
             f"{row['minutes'] or 0:.0f} min",
@@ -325,7 +325,7 @@ def legend(self: Board) -> str:
     n, shown = self.content["captions"], self.content["recognise"]
     lines = [f"{n:,} held-out captions, the same seeds; guidance chosen on other captions"]
     if shown:
-        lines.append(f"emoji: recognised by a stranger, of {shown} seen, {shown} held out")
+        lines.append(f"emoji: recognised by a stranger, of {shown} seen / {shown} held out")
     lines.append("distance: kernel distance x 1000 in clip-small's eyes (no FID, no KID)")
     lines.append("trained: minutes of all its networks; pace: seconds a picture, pixel = 1")
     if any(stale(name, row) for name, row in self.rows.items()):
