@@ -9,7 +9,7 @@ help:                           ## this list
 	@echo "make lab     set everything up and open the course in JupyterLab"
 	@echo "make test    set everything up and run every notebook and test (about 25 minutes on 2 cores)"
 	@echo "make docs    build the site into _docs and check it page by page"
-	@echo "make train-all  train every system by its cpu recipe (about 8 hours of one core); stop it at any time, and go on"
+	@echo "make train-all  train every system by its cpu recipe (about 9 hours of one core); stop it at any time, and go on"
 	@echo "make handout  two zips of the readings for a class: without solutions, and with them"
 	@echo "make soak    attack the package: kills, damaged files, odd prompts and command lines (5 to 20 minutes)"
 	@echo "make bench   measure speed against the peers, in one run"

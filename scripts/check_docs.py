@@ -98,6 +98,7 @@ PICTURE = """e => [...e.querySelectorAll('canvas')].map(c => {
 WIDGETS = "[class*='t2i-']:has(input[type=range]):has(canvas)"
 TYPESET = """() => [...document.querySelectorAll('span.math')].every(
     (e) => e.querySelector('.katex'))"""
+MOUNTED = "() => !document.querySelector('[data-t2i] > img:only-child')"  # no widget waits
 MATH = """() => ['span.math', 'span.math .katex', '.katex-error']
     .map((which) => document.querySelectorAll(which).length)"""
 
@@ -134,6 +135,18 @@ def changes(page, widget, before: str, seconds=4.0) -> str:
     return before
 
 
+def at_home(page, widget, slider) -> str:
+    """The widget's picture with the slider at its lower end, once it has answered."""
+    for _ in range(80):  # drawn for the first time
+        shown = widget.evaluate(PICTURE)
+        if "blank" not in shown:
+            break
+        page.wait_for_timeout(50)
+    value = slider.input_value()
+    slider.press("Home")
+    return shown if slider.input_value() == value else changes(page, widget, shown)
+
+
 def check_sliders(page) -> tuple[int, list[str]]:
     """Move every slider of every widget with the keyboard; each must change its picture and
     leave none blank.
@@ -148,9 +161,7 @@ def check_sliders(page) -> tuple[int, list[str]]:
             count += 1
             label = f"{name}, {slider.get_attribute('aria-label') or 'slider'}"
             slider.focus()
-            slider.press("Home")
-            page.wait_for_timeout(100)
-            first = widget.evaluate(PICTURE)
+            first = at_home(page, widget, slider)
             slider.press("End")
             last = changes(page, widget, first)
             if last == first:
@@ -219,6 +230,8 @@ def check_text(page) -> list[str]:
     math, typeset, errors = page.evaluate(MATH)
     if math != typeset or errors:
         bad.append(f"math: {typeset} of {math} typeset, {errors} with errors")
+    if not page.evaluate(MOUNTED):
+        bad.append("a widget stays a still picture")
     text = page.evaluate(
         "() => [...document.querySelectorAll('.cell-output')].map(e => e.innerText).join('\\n')"
     )
@@ -295,8 +308,8 @@ def check_page(
     page.set_default_timeout(60_000)  # milliseconds; a busy machine is no fault of a page
     bad = listen(page, base)
     page.goto(base + rel, wait_until="load")
-    for _ in range(50):  # KaTeX runs after the page has loaded
-        if page.evaluate(TYPESET):
+    for _ in range(50):  # KaTeX and the widgets begin after the page has loaded
+        if page.evaluate(TYPESET) and page.evaluate(MOUNTED):
             break
         page.wait_for_timeout(200)
     bad += check_text(page)

@@ -25,8 +25,10 @@ from t2i_course.guidance import classifier_free, predicting_x0, walk
 from t2i_course.ldm import LatentDiffusion
 from t2i_course.networks.text import Tokenizer
 from t2i_course.system import picture_generators
+from t2i_course.widgets.pages import source
 
 PAGE = Path(__file__).parent / "live"  # the page's half: worker, tokenizer, generator, sampler
+SHARED = ("random.js", "steps.js")  # of t2i_course/widgets
 OPSET = 17
 CLOSE = 1e-4  # of a picture's values, which lie in [-1, 1]
 MODEL, JUDGE = "ldm-small", "clip-small"
@@ -223,6 +225,13 @@ def export_reader(model: CLIP, folder: Path) -> float:
     return apart
 
 
+def copy_page(folder: Path):
+    """The page's half: workers, and what they share with the widgets."""
+    shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+    for name in SHARED:
+        (folder / name).write_text(source(name), encoding="utf-8")
+
+
 def weigh(folder: Path, wasm: int):
     """Let a model's file say how much else is fetched with it."""
     told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -243,7 +252,7 @@ def make_live(folder: Path, name: str = MODEL, judge: str = JUDGE) -> float:
         export(model, folder)
         apart = check(model, folder)
         apart = max(apart, export_reader(CLIP.from_pretrained(judge), folder / "clip"))
-        shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+        copy_page(folder)
         shutil.copy(library["dist/ort.wasm.bundle.min.mjs"], folder / "ort.js")
         shutil.copy(library["dist/ort-wasm-simd-threaded.wasm"], folder / "ort.wasm")
         for part in (folder, folder / "clip"):

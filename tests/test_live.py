@@ -10,7 +10,7 @@ import torch
 
 import npm
 from check_docs import NO_BROWSER, chromium, serve
-from export_live import PAGE, check, export, export_reader, page_tokenizer
+from export_live import check, copy_page, export, export_reader, page_tokenizer
 from t2i_course.clip import CLIP
 from t2i_course.ddpm import step_indices
 from t2i_course.ldm import LatentDiffusion
@@ -93,8 +93,9 @@ def test_what_the_page_cannot_do_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def page():
-    with chromium() as browser, serve(PAGE) as base:
+def page(tmp_path_factory):
+    copy_page(folder := tmp_path_factory.mktemp("page"))
+    with chromium() as browser, serve(folder) as base:
         if browser is None:
             pytest.skip(NO_BROWSER)
         page = browser.new_page()

@@ -424,7 +424,9 @@ def check_edit(args):
 
 # %% ../../nbs/command/draw.ipynb #c015w
 class WithoutPrompt(argparse.Action):
-    """An option with which no prompt has to be given."""
+    """An option with which no prompt has to be given. (A prompt that need not be given at all,
+    nargs "*", would not be found behind options.)
+    """
 
     def __call__(self, parser, namespace, value, option=None):
         setattr(namespace, self.dest, value)

@@ -207,6 +207,7 @@ def measured(name, captions, recognise, out: Path, device, bar) -> dict:
     if recognise:
         from t2i_course.measure.recognition import recognition
 
+        bar.set_description(f"{name}, {2 * recognise} emoji")
         options = dict(guidance=scale, progress=False)
         for said, split in (("seen", "seen"), ("held_out", "pair")):
             found = recognition(system, recognise, split=split, **options)
@@ -278,7 +279,7 @@ class Board:
     """What `evaluate_all` wrote, as a table: text, or HTML in a notebook; best first."""
 
     columns = ("system", "all true (95 %)", "counting", "binding", "position", "emoji")
-    columns += ("distance", "weights", "trained", "pace")
+    columns += ("distance", "params", "trained", "pace")
 
     def __init__(self, content: dict):
         self.content, self.rows = content, content.get("rows", {})
@@ -298,7 +299,7 @@ class Board:
             name + "*" * stale(name, row),
             share_of(found),
             *("" if share is None else f"{share:.2f}" for share in kinds),
-            "" if seen is None else f"{seen:.2f}, {fresh:.2f}",
+            "" if seen is None else f"{seen:.2f}/{fresh:.2f}",
             f"{row['kernel_distance']:.1f}",
             f"{(row['parameters'] or 0) / 1e6:.1f} M",
             f"{row['minutes'] or 0:.0f} min",
@@ -324,7 +325,7 @@ def legend(self: Board) -> str:
     n, shown = self.content["captions"], self.content["recognise"]
     lines = [f"{n:,} held-out captions, the same seeds; guidance chosen on other captions"]
     if shown:
-        lines.append(f"emoji: recognised by a stranger, of {shown} seen, {shown} held out")
+        lines.append(f"emoji: recognised by a stranger, of {shown} seen / {shown} held out")
     lines.append("distance: kernel distance x 1000 in clip-small's eyes (no FID, no KID)")
     lines.append("trained: minutes of all its networks; pace: seconds a picture, pixel = 1")
     if any(stale(name, row) for name, row in self.rows.items()):
@@ -359,8 +360,7 @@ class SystemsTable:
     def cells(self, row: dict) -> list[str]:
         """What the table shows of a row, one text a column."""
         found, again, size = row["board"], row["reranked"], row["bytes"]
-        missing = "not measured" if row["draws"] else "judges"
-        missing = row["fault"] or ("edits pictures" if row["edits"] else missing)
+        missing = row["fault"] or ("not measured" if row["draws"] else row["does"])
         measured_here = found and not row["fault"] and size
         return [
             row["system"],
@@ -400,7 +400,7 @@ def system_row(name: str, system: System, folder: Path) -> dict:
     about = {"system": name, "reading": system.reading, "about": system.about}
     return about | {
         "draws": system.draws,
-        "edits": system.edits,
+        "does": system.does,
         "bytes": file.stat().st_size if file.is_file() else None,
         "parameters": card.get("parameters"),
         "shapes": shapes,

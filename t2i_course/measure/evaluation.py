@@ -25,8 +25,7 @@ class System:
     """A system of the course: the module and class that hold it, the name of its shipped
     weights, the number of its reading, one sentence.
 
-    draws: False for what is trained and measured like the others but draws no prompts: a judge
-    (CLIP), or what `edits` pictures (Palette).
+    does: "draws" prompts, "judges" what others draw (CLIP), or "edits" pictures (Palette).
     """
 
     module: str
@@ -34,8 +33,17 @@ class System:
     weights: str
     reading: int
     about: str
-    draws: bool = True
-    edits: bool = False
+    does: str = "draws"
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws prompts."""
+        return self.does == "draws"
+
+    @property
+    def edits(self) -> bool:
+        """Whether it edits pictures, by tasks."""
+        return self.does == "edits"
 
     def load_class(self) -> type:
         """The class itself; importing it imports PyTorch."""
@@ -43,23 +51,22 @@ class System:
 
 # %% ../../nbs/measure/evaluation.ipynb #c004a
 _ROWS = [
-    ("pixel", "guidance.PixelDiffusion", "diffusion on pixels with classifier-free guidance"),
-    ("clip", "clip.CLIP", "a judge of pictures and captions, for reranking"),
-    ("dalle", "dalle.DALLE", "pictures as words: a discrete autoencoder and a transformer"),
-    ("glide", "glide.GLIDE", "diffusion in two sizes, editing, CLIP guidance"),
-    ("ldm", "ldm.LatentDiffusion", "diffusion in the latent of an autoencoder"),
-    ("unclip", "unclip.UnCLIP", "a prior makes CLIP's picture embedding, a decoder paints it"),
-    ("imagen", "imagen.Imagen", "a frozen language model reads, a cascade draws"),
-    ("palette", "palette.Palette", "colours, fills, widens and mends pictures"),
-    ("gan", "gan.GAN", "one pass from noise to a picture of one large thing"),
+    (3, "pixel", "guidance.PixelDiffusion", "diffusion on pixels, classifier-free guidance"),
+    (4, "clip", "clip.CLIP", "a judge of pictures and captions, for reranking"),
+    (5, "dalle", "dalle.DALLE", "pictures as words: discrete autoencoder and transformer"),
+    (6, "glide", "glide.GLIDE", "diffusion in two sizes, editing, CLIP guidance"),
+    (7, "ldm", "ldm.LatentDiffusion", "diffusion in the latent of an autoencoder"),
+    (8, "unclip", "unclip.UnCLIP", "a prior makes CLIP's embedding, a decoder paints it"),
+    (9, "imagen", "imagen.Imagen", "a frozen language model reads, a cascade draws"),
+    (11, "palette", "palette.Palette", "colours, fills, widens and mends pictures"),
 ]
-_LATER = {"palette": 11, "gan": 13}  # the others stand in a row, from reading 3 on
+_DOES = {"clip": "judges", "palette": "edits"}  # the others draw
 SYSTEMS = {
     name: System(
-        f"t2i_course.{place.split('.')[0]}", place.split(".")[1], f"{name}-small",
-        _LATER.get(name, reading), about, name not in ("clip", "palette"), name == "palette",
+        f"t2i_course.{place.split('.')[0]}", place.split(".")[1], f"{name}-small", reading,
+        about, _DOES.get(name, "draws"),
     )
-    for reading, (name, place, about) in enumerate(_ROWS, 3)
+    for reading, name, place, about in _ROWS
 }
 
 # %% ../../nbs/measure/evaluation.ipynb #c006

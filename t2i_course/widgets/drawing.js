@@ -1,8 +1,8 @@
 // A prompt box whose picture comes step by step: from the kernel, or from a model in the page.
-import { bitmap, count, kernel, modelFolder, panel, rich, text, viewName } from "./shared.js";
+import { bitmap, count, panel, rich, text } from "./shared.js";
+import { GAUGE, answering, fetched } from "./live.js";
 
 const GAP = 12; // between the two pictures, in screen pixels
-const FAILED = "The model could not be started; reload the page to try again.";
 
 // Two pictures (3, H, W) in [-1, 1] -> one bitmap, side by side.
 function strip(pair, side) {
@@ -18,41 +18,6 @@ function strip(pair, side) {
   return createImageBitmap(image);
 }
 
-// The model in the page: its worker starts, and fetches, with the first drawing.
-function pageModel(heard) {
-  let worker = null;
-  return {
-    stops: true,
-    draw(wish) {
-      const { url, missing } = modelFolder("draw");
-      if (missing) return heard({ number: wish.number, error: missing });
-      if (!worker) {
-        worker = new Worker(new URL("worker.js", url), { type: "module" });
-        worker.onmessage = ({ data }) => heard(data);
-        worker.onerror = () => {
-          worker.terminate();
-          worker = null;
-          heard({ number: wish.number, error: FAILED });
-        };
-      }
-      worker.postMessage(wish);
-    },
-    stop: (number) => worker && worker.postMessage({ stop: number }),
-    close: () => worker && worker.terminate(),
-  };
-}
-
-// The model in the kernel.
-function kernelModel(model, heard, tell) {
-  const view = viewName();
-  const answer = (message, buffers) => {
-    if (message.view === view) heard({ ...message, png: buffers[0] });
-  };
-  const questions = kernel(model, answer, tell);
-  const draw = (wish) => questions.ask({ ...wish, view });
-  return { stops: false, draw, stop() {}, close: questions.close };
-}
-
 function layout(get, width, height) {
   const number = (name, least, most, step) =>
     `<label>${name} <input type="number" name="${name}" required min="${least}"` +
@@ -60,7 +25,7 @@ function layout(get, width, height) {
   const chips = get("examples").map((e) => `<button type="button">${text(e)}</button>`);
   const names = ["x_t", "x0_hat"].map((name) => `<span>${rich(name)}</span>`).join("");
   return (
-    `<form><label class="prompt"><span>Prompt</span> <input type="text" name="prompt"` +
+    `<form class="wish"><label class="prompt"><span>Prompt</span> <input type="text" name="prompt"` +
     ` required maxlength="10000" value="${text(get("prompt"))}"></label>` +
     `<button type="submit" class="go">Draw</button>` +
     `<div class="numbers">${number("seed", 0, Number.MAX_SAFE_INTEGER, 1)}` +
@@ -70,9 +35,7 @@ function layout(get, width, height) {
     `<div class="names" style="grid-template-columns:1fr 1fr">${names}</div>` +
     `<canvas width="${width}" height="${height}" role="img"></canvas></div>` +
     `<div class="bar"><input type="range" min="0" step="1" aria-label="step">` +
-    `<output></output></div>` +
-    `<progress hidden max="1" value="0" aria-label="The model is fetched"></progress>` +
-    `<div class="note" role="status" aria-live="polite"></div>`
+    `<output></output></div>${GAUGE}`
   );
 }
 
@@ -121,22 +84,13 @@ async function render({ model, el }) {
     note.textContent = sentence;
   }
 
-  function fetched({ progress, total }) {
-    const before = Math.floor(4 * gauge.value);
-    gauge.hidden = progress >= total;
-    gauge.value = progress / total;
-    if (gauge.hidden) note.textContent = "The model starts \u2026";
-    else if (Math.floor(4 * gauge.value) > before)
-      note.textContent = `${Math.round(progress / 1e6)} of ${Math.round(total / 1e6)} MB`;
-  }
-
   async function stepped(message) {
-    const { i, steps, x, x0_hat, png } = message;
+    const { i, steps, x, x0_hat, data } = message;
     if (!i) {
       frames = [];
       note.textContent = `Drawing in ${steps} steps \u2026`;
     }
-    const picture = png ? await bitmap(png) : await strip([x, x0_hat], side);
+    const picture = data ? await bitmap(data) : await strip([x, x0_hat], side);
     if (message.number !== busy) return;
     add(`step ${i + 1} of ${steps}`, picture);
     root.picture = x; // for who wants the numbers
@@ -145,7 +99,7 @@ async function render({ model, el }) {
   let queue = Promise.resolve(); // what is heard is done in the order it comes
   function heard(message) {
     queue = queue.then(async () => {
-      if (message.progress) return fetched(message);
+      if (message.progress) return fetched(root, message);
       if (message.number !== busy) return;
       if (message.error) return rest(message.error);
       if (!("done" in message)) return stepped(message);
@@ -164,7 +118,7 @@ async function render({ model, el }) {
     go.disabled = !source.stops;
     const wish = { number: busy, prompt: words };
     for (const name of ["seed", "guidance", "steps"]) wish[name] = value(name);
-    source.draw(wish);
+    source.ask(wish);
   }
 
   form.addEventListener("submit", (event) => {
@@ -180,7 +134,7 @@ async function render({ model, el }) {
       go.focus();
     }),
   );
-  const source = get("live") ? kernelModel(model, heard, rest) : pageModel(heard);
+  const source = answering(model, "worker.js", "draw", heard, rest);
   for (const [i, data] of get("frames").entries())
     add(get("labels")[i], await bitmap(data));
   if (frames.length) show((frames.length - 1) >> 1); // noise, and what it will be
