@@ -1,6 +1,6 @@
 """Reading 13's ladder: what does each of a GAN's parts bring, in equal minutes?
 
-python scripts/study_gan.py                # seven rungs of 60 s each on one core
+python scripts/study_gan.py                # seven rungs of 30 s each on one core
 python scripts/study_gan.py --seconds 150  # as long as you like
 
 Each rung adds one thing to the one before and is trained from nothing for so many seconds of
@@ -62,7 +62,7 @@ def pictures() -> tuple[dict, torch.Tensor]:
 
 
 def trained(rung: str, prepared: dict, images, seconds: float) -> tuple[GAN, int]:
-    """A rung's model after so many seconds of this core, its weights averaged, and its steps."""
+    """A rung's model after so many seconds of this core, weights averaged, and its steps."""
     torch.manual_seed(0)
     model = GAN.create(**configured(rung))
     stage, step, start = model.stages["model"].train(), 0, time.process_time()
@@ -101,7 +101,7 @@ def looked_at(model: GAN) -> dict:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=30)
     args = parser.parse_args()
     torch.set_num_threads(1)
     prepared, images = pictures()

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn, Tensor
 from .clip import CLIP, contrastive_loss
+from .data.degrade import shrink
 from .data.pairs import meaning, near_miss
 from .data.shapes import read_caption
 from .networks.gan import Discriminator, Generator, pyramid
@@ -97,7 +98,7 @@ class GANOptions(Options):
         return self
 
 # %% ../nbs/readings/13_gan.ipynb #n13class
-LOSSES = dict(r1=0.2, every=8, matching=1.0, contrast=0.5, clip=0.0)
+LOSSES = dict(r1=0.05, every=8, matching=1.0, contrast=0.5, clip=0.0)
 
 
 class GAN(TextToImage):
@@ -109,7 +110,8 @@ class GAN(TextToImage):
     The discriminator is made when training begins, and is not saved.
     """
 
-    image_size = 32  # of what `create` makes; the generator's levels set a model's own
+    image_size = 16  # of what `create` makes; the generator's levels set a model's own
+    data_size = 32  # of the pictures it is trained on, which are shrunk
 
     def __init__(
         self,
@@ -228,15 +230,18 @@ def read_all(self: GAN, data) -> dict[str, Tensor]:
         wrong.append(near or dice.choice(captions))
     known = sorted({*captions, *wrong})
     length = self.clip.encode(known).shape[1]
-    parts = [self.read(known[i : i + 256], length) for i in range(0, len(known), 256)]
-    words = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    tokens, vectors = [], []
+    for i in range(0, len(known), 256):
+        words = self.read(known[i : i + 256], length)
+        tokens.append((words["tokens"] * words["mask"][..., None]).cpu())
+        vectors.append(words["vector"].cpu())
     place = {caption: i for i, caption in enumerate(known)}
-    right, other = (torch.tensor([place[c] for c in those]) for those in (captions, wrong))
-    right, other = right.to(self.device), other.to(self.device)
-    tokens = words["tokens"] * words["mask"][..., None]
-    vectors = torch.stack([words["vector"][right], words["vector"][other]], 1)
-    keys = torch.tensor([meaning(c) for c in captions])
-    return {"tokens": tokens[right].cpu(), "vectors": vectors.cpu(), "keys": keys}
+    right = torch.tensor([place[caption] for caption in captions])
+    other = torch.tensor([place[caption] for caption in wrong])
+    vectors = torch.cat(vectors)
+    keys = torch.tensor([meaning(caption) for caption in captions])
+    both = torch.stack([vectors[right], vectors[other]], 1)
+    return {"tokens": torch.cat(tokens)[right], "vectors": both, "keys": keys}
 
 # %% ../nbs/readings/13_gan.ipynb #n13frozen
 @contextmanager
@@ -303,11 +308,12 @@ def game(self: GAN, batch: dict) -> dict[str, Tensor]:
     """Both players' losses for one step that both take at once: each loss leaves a gradient in
     its own player alone.
 
-    batch: {"image": (B, 3, S, S) in [-1, 1]} and what `read_all` prepared.
+    batch: {"image": (B, 3, H, H) in [-1, 1], shrunk here} and what `read_all` prepared.
     """
     weigh, (vector, wrong) = self.losses, batch["vectors"].unbind(1)
     words = {"tokens": batch["tokens"], "mask": batch["tokens"].any(-1), "vector": vector}
-    batch = batch | {"vector": vector, "wrong": wrong}
+    image = shrink(batch["image"], self.image_size)
+    batch = batch | {"image": image, "vector": vector, "wrong": wrong}
     z = torch.randn(len(vector), self.generator.noise, device=vector.device)
     raw = self.generator(z, words)
     fake = [bounded(x) for x in raw]

@@ -192,7 +192,7 @@ def model_and_data(cls: type, start: Path | str | None, args):
             )
     if args.data is None:
         say("reading the training pictures; the first time they are rendered: a minute")
-    size = model.image_size if model else size_of(cls) or 32
+    size = size_of(cls, "data_size") or (model.image_size if model else size_of(cls) or 32)
     data = load_data(args.data, size, size_of(cls, "base_size") if args.stage else None)
     data = cls.lesson(data) if hasattr(cls, "lesson") else data
     return model or cls.create(data.captions), data, folder

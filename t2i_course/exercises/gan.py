@@ -108,7 +108,7 @@ Exercise(
     """,
     check_losses,
     (
-        "The judge wants high logits for real ones and low ones for fakes; two cross-entropies.",
+        "The judge wants high logits for real ones, low ones for fakes: two cross-entropies.",
         "The generator wants the *fakes* to be called real: the judge's first term, of the"
         " fakes. (Minus the judge's second term is the saturating loss: flat where the judge is"
         " sure.)",

@@ -204,7 +204,7 @@ def measured(name, captions, recognise, out: Path, device, bar) -> dict:
     place = out.parent / "pictures" / f"{name}-{about['sha256'][:8]}-{scale}"
     pictures = kept_pictures(system, captions, place, scale, bar)
     row = row_of(name, pictures, captions, load_system("clip-small"))
-    if recognise:
+    if recognise and system.image_size >= 32:  # no emoji is drawn smaller
         from t2i_course.measure.recognition import recognition
 
         bar.set_description(f"{name}, {2 * recognise} emoji")

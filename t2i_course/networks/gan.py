@@ -45,7 +45,7 @@ def lengths(self: AdaptiveConv, share: Tensor, scale: Tensor) -> Tensor:
 
 @patch
 def forward(self: AdaptiveConv, x: Tensor, style: Tensor) -> Tensor:
-    n, outputs, *_, side = self.bank.shape
+    n, outputs, side = *self.bank.shape[:2], self.bank.shape[-1]
     share, scale = self.select(style).softmax(-1), 1 + self.modulate(style)
     y = F.conv2d(x * scale[..., None, None], self.bank.flatten(0, 1), padding=side // 2)
     y = torch.einsum("bnohw,bn->bohw", y.unflatten(1, (n, outputs)), share)
@@ -168,7 +168,7 @@ class Generator(nn.Module):
 
     def __init__(
         self, noise: int = 64, style: int = 128, text: int = 128, vector: int = 128,
-        channels: tuple = (64, 48, 32), bank: int = 2, look: tuple = (1,),
+        channels: tuple = (64, 48), bank: int = 2, look: tuple = (1,),
     ):
         super().__init__()
         self.noise = noise
@@ -206,14 +206,14 @@ def pyramid(x: Tensor, levels: int) -> list[Tensor]:
         sizes.insert(0, F.avg_pool2d(sizes[0], 2))
     return sizes
 
-
+# %% ../../nbs/networks/gan.ipynb #gn51a
 class Discriminator(nn.Module):
     """Pictures in all sizes and a caption's vector to one number: how real and fitting it finds
     them. See `features` and `judge`.
     """
 
     def __init__(
-        self, vector: int = 128, channels: tuple = (32, 64, 96), embed: int = 128,
+        self, vector: int = 128, channels: tuple = (48, 64), embed: int = 128,
         look: tuple = (1,),
     ):
         super().__init__()
