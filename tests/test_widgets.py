@@ -4,12 +4,14 @@ kernel played by the test.
 
 import base64
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from check_docs import NO_BROWSER, PICTURE, chromium
+from t2i_course.dalle import TokenOptions, TokenStep
 from t2i_course.ddpm import ddim, step_indices
 from t2i_course.diffusion import GaussianMixture, Schedule, q_sample
 from t2i_course.widgets.ask import Ask, Paint
@@ -17,6 +19,7 @@ from t2i_course.widgets.labels import Labels
 from t2i_course.widgets.pages import module
 from t2i_course.widgets.plane import Plane
 from t2i_course.widgets.plots import png
+from t2i_course.widgets.tokens import Tokens
 from t2i_course.measure.history import Timeline
 from t2i_course.measure.rating import SideBySide, preference
 from t2i_course.widgets.players import Player, Scrub
@@ -277,6 +280,46 @@ def test_a_stored_table_of_labels_is_the_softmax_of_each_picture(page):
     page.click(".go")
     assert "there are 1" in page.inner_text(".note")
     page.fill("textarea", "words\nof my own")
+    page.click(".go")
+    assert "run this notebook" in page.inner_text(".note")
+
+
+class Scribe:
+    """A DALL-E of four codes whose tokens are 3, 2, 1, 0, as sure as `p` says."""
+
+    grid, image_size, device = 2, 8, "cpu"
+    decode = lambda ids: (ids.view(1, 1, 1, 1) / 4 - 1).expand(1, 3, 4, 4)
+    dvae = SimpleNamespace(vocab=9, decode=decode)
+    options = TokenOptions(guidance=2.0)
+    p = torch.tensor([[0.4, 0.3, 0.2, 0.04, 0.03, 0.02, 0.01, 0.0, 0.0]])
+
+    def steps(self, prompt, **how):
+        for i in range(4):
+            tokens = torch.tensor([[3, 2, 1, 0]])
+            yield TokenStep(i, 4, tokens, self.p, lambda ids: torch.zeros(1, 3, 8, 8))
+
+
+def test_a_stored_sentence_shows_every_token(page):
+    page.set_content(Tokens(Scribe(), "a dark square", ["a star"], title="Write").html())
+    page.wait_for_selector(".t2i-tokens tbody tr")
+    page.focus("input[type=range]")
+    page.keyboard.press("Home")
+    assert "token 1 of 4: code 3, drawn with 4.0 %" == page.inner_text("output")
+    heads = "[...document.querySelectorAll('tbody th')]"
+    codes = page.evaluate(f"{heads}.map((e) => e.textContent)")
+    assert codes[:7] == list("0123456") and len(codes) == 8
+    assert "3\t4.0 % drawn" in page.inner_text("tr.won")
+    corner = lambda x, y: page.evaluate(
+        "([x, y]) => [...document.querySelector('.words').getContext('2d')"
+        ".getImageData(x, y, 1, 1).data]",
+        [x, y],
+    )
+    assert corner(64, 64)[0] == round(127.5 * 0.75) and corner(192, 64) == [128, 128, 128, 255]
+    page.click(".words", position={"x": 200, "y": 60})
+    assert "token 2 of 4: code 2" in page.inner_text("output")
+    assert "token 2 of 4" in page.get_attribute("canvas.picture", "aria-label")
+    page.click(".chips button")
+    assert page.input_value("[name=prompt]") == "a star"
     page.click(".go")
     assert "run this notebook" in page.inner_text(".note")
 

@@ -100,7 +100,7 @@ async function render({ model, el }) {
 
   function heard(message) {
     if (message.progress) return fetched(root, message);
-    if (message.number !== number) return;
+    if (message.number !== number || message.done) return;
     if (message.error) return refuse(message.error);
     const { data, vectors } = message;
     show(wanted(), data ? floats(data) : cosines(vectors, features));
