@@ -7,7 +7,7 @@ Docs: https://t2i-course.github.io/t2i_course/readings/swift.html.md"""
 # %% auto #0
 __all__ = ['GUIDANCE', 'share_below', 'exact_map', 'level', 'ddim_step', 'halving_target', 'boundary', 'consistent', 'lcm_target',
            'pseudo_huber', 'few_times', 'consistency_steps', 'karras_levels', 'karras_boundary', 'SwiftOptions',
-           'Swift']
+           'Swift', 'SlowCopy']
 
 # %% ../nbs/readings/12_swift.ipynb #w12imp
 import math
@@ -17,7 +17,8 @@ from typing import Callable, Iterator
 
 import torch
 from fastcore.basics import patch
-from torch import Tensor
+from torch import nn, Tensor
+from torch.func import functional_call
 from .ddpm import Denoiser
 from .diffusion import GaussianMixture, Schedule, at, q_sample
 from .guidance import classifier_free, predicting_x0
@@ -26,14 +27,14 @@ from .system import Options, Stage, Step, TextToImage, is_whole, noise_like
 
 # %% ../nbs/readings/12_swift.ipynb #w12exact
 def share_below(mixture: GaussianMixture, x: Tensor) -> Tensor:
-    """The distribution function of a mixture on a line, means (K,), at x of any shape."""
-    z = (x[..., None].double() - mixture.means) / mixture.stds
+    """The distribution function of a mixture on a line, means (K, 1), at x of any shape."""
+    z = (x[..., None].double() - mixture.means.flatten()) / mixture.stds
     return (mixture.weights * torch.special.ndtr(z)).sum(-1)
 
 
 def exact_map(mixture: GaussianMixture, schedule: Schedule, x_t: Tensor, t: int) -> Tensor:
     """Where the probability flow takes x_t (any shape) from time t to clean data, for a mixture
-    on a line, means (K,): the point with as much of the data below it. Found by bisection.
+    on a line, means (K, 1): the point with as much of the data below it. Found by bisection.
     """
     share = share_below(mixture.marginal(schedule, t), x_t)
     far = 12 * mixture.stds.max() + mixture.means.abs().max()
@@ -211,6 +212,34 @@ def create(
     made.latent.load_state_dict(source.state_dict())
     return made
 
+# %% ../nbs/readings/12_swift.ipynb #w12slow
+class SlowCopy(nn.Module):
+    """A copy of a network's weights that follows them slowly, the exponential moving average
+    that a consistency model aims at (Song 2023, Algorithm 2). decay: mu, the share that stays.
+
+    The copy lies in buffers: no gradient reaches it, and a checkpoint holds it.
+    """
+
+    def __init__(self, network: nn.Module, decay: float = 0.95):
+        super().__init__()
+        self.decay = decay
+        for name, p in network.named_parameters():
+            self.register_buffer(name.replace(".", "/"), p.detach().clone())
+
+    def follow(self, network: nn.Module):
+        """One step towards the network's weights as they are now."""
+        now = [p.detach() for p in network.parameters()]
+        torch._foreach_lerp_(list(self.buffers()), now, 1 - self.decay)
+
+    def denoiser(self, network: nn.Module) -> Denoiser:
+        """The network, asked with the slow weights in place of its own."""
+        weights = {name.replace("/", "."): b for name, b in self.named_buffers()}
+
+        def slow(x_t, t, conditioning=None):
+            return functional_call(network, weights, (x_t, t, conditioning))
+
+        return slow
+
 # %% ../nbs/readings/12_swift.ipynb #w12loss
 @patch
 def read(self: Swift, captions: list[str]) -> dict[str, Tensor]:
@@ -219,10 +248,13 @@ def read(self: Swift, captions: list[str]) -> dict[str, Tensor]:
 
 
 @patch
-def consistency(self: Swift) -> Denoiser:
-    """The consistency function f(z_t, t, conditioning) -> z_0."""
+def consistency(self: Swift, slow: SlowCopy | None = None) -> Denoiser:
+    """The consistency function f(z_t, t, conditioning) -> z_0; of the slow weights where some
+    are given.
+    """
     stage = self.latent.diffusion
-    return consistent(predicting_x0(stage, stage.schedule, stage.prediction_type))
+    asked = stage if slow is None else slow.denoiser(stage)
+    return consistent(predicting_x0(asked, stage.schedule, stage.prediction_type))
 
 
 @patch
@@ -240,21 +272,23 @@ def guided_teacher(self: Swift, null: dict[str, Tensor]) -> Denoiser:
 
 
 @patch
-def distillation_loss(self: Swift, batch: dict) -> dict[str, Tensor]:
-    """Latent consistency distillation (LCM, Algorithm 1) with a fixed guidance; the target is
-    the student itself without gradient. batch: as in `LatentDiffusion.latents_of`, and captions.
+def distillation_loss(self: Swift, batch: dict, slow: SlowCopy) -> dict[str, Tensor]:
+    """Latent consistency distillation (LCM, Algorithm 1) with a fixed guidance.
+
+    batch: as in `LatentDiffusion.latents_of`, and captions; slow: the target's weights.
     """
-    schedule, k = self.latent.diffusion.schedule, self.latent.diffusion.schedule.T
-    k = k // self.intervals
+    schedule = self.latent.diffusion.schedule
+    k = schedule.T // self.intervals
     with torch.no_grad():
         z_0 = self.latent.latents_of(batch)
         told, null = self.latent.conditions(batch["caption"])
+        slow.follow(self.latent.diffusion)
     now = k * torch.randint(1, self.intervals + 1, (len(z_0),), device=z_0.device) - 1
     times = now, (now - k).clamp(min=0)
     z_t = q_sample(schedule, z_0, now, torch.randn_like(z_0))
-    f, teacher = self.consistency(), self.guided_teacher(null)
-    target = lcm_target(teacher, f, schedule, z_t, times, told)
-    return {"loss": pseudo_huber(f(z_t, now, told) - target).mean()}
+    teacher, aim = self.guided_teacher(null), self.consistency(slow)
+    target = lcm_target(teacher, aim, schedule, z_t, times, told)
+    return {"loss": pseudo_huber(self.consistency()(z_t, now, told) - target).mean()}
 
 # %% ../nbs/readings/12_swift.ipynb #w12stage
 @patch
@@ -272,8 +306,14 @@ def latents(self: Swift, data) -> dict[str, Tensor]:
 
 @patch(as_prop=True)
 def stages(self: Swift) -> dict[str, Stage]:
-    """"model": the denoiser alone learns, on latents computed once."""
-    return {"model": Stage(self.latent.diffusion, self.distillation_loss, self.latents)}
+    """"model": the denoiser alone learns, on latents computed once, from its slow copy."""
+    student = self.latent.diffusion
+    slow = SlowCopy(student)
+
+    def loss(batch):
+        return self.distillation_loss(batch, slow)
+
+    return {"model": Stage(nn.ModuleList([student, slow]), loss, self.latents)}
 
 # %% ../nbs/readings/12_swift.ipynb #w12draw
 @patch
