@@ -190,6 +190,8 @@ class Swift(TextToImage):
     `options` for drawing.
     """
 
+    image_size = 64  # of the pictures a new student is taught on: its teacher's
+
     def __init__(
         self, latent: dict, teacher: str = "ldm-small", intervals: int = 50, num_steps: int = 4
     ):
