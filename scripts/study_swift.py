@@ -1,8 +1,9 @@
 """Reading 12's studies, into nbs/readings/studies/swift.json: progressive halving and latent
 consistency distillation in equal CPU time; the student beside its teacher by calls.
 
-    python scripts/study_swift.py methods PICTURES --minutes 8   # PICTURES: made by t2i data
-    python scripts/study_swift.py calls
+    python scripts/study_swift.py methods PICTURES --minutes 2   # PICTURES: made by t2i data
+    python scripts/study_swift.py teacher
+    python scripts/study_swift.py student
 """
 
 import argparse
@@ -132,8 +133,8 @@ def learn(model: Swift, loss_of, data, latents, seconds: float, seed: int) -> in
 
 def methods(pictures: str, minutes: float, seed: int = 0):
     """Both distillations from the same weights, on the same batches, in the same CPU time."""
-    data, captions = CaptionedImages.load(pictures).split("train"), held_out_captions(200)
-    latents, found = Swift.create().latents(data), {"minutes": minutes, "captions": 200}
+    data, captions = CaptionedImages.load(pictures).split("train"), held_out_captions(100)
+    latents, found = Swift.create().latents(data), {"minutes": minutes, "captions": 100}
     model = Swift.create()
     teacher_of = Swift.create().guided_teacher  # of a copy: its weights stay
     steps, source = [], None
@@ -170,26 +171,29 @@ def measured(system, captions: list[str], **options) -> dict:
     return {"all true": sum(right) / len(right), "seconds": round(seconds, 4)}
 
 
-def calls():
-    """Teacher and student by calls of a network, on the board's first hundred captions."""
-    captions, found = scored_captions(100), {"teacher": {}, "swift": {}}
-    teacher = LatentDiffusion.from_pretrained("ldm-small")
-    for steps in (1, 2, 4, 10, 30):
+def by_steps(name: str, system, steps: tuple, calls_a_step: int):
+    """A system on the board's first hundred captions, by calls of its network."""
+    captions, found = scored_captions(100), {}
+    for number in steps:
         ways = {}
-        for sampler in ("ddim", "dpm++"):
-            ways[sampler] = measured(teacher, captions, num_steps=steps, sampler=sampler)
-        found["teacher"][str(2 * steps)] = ways
-    student = Swift.from_pretrained("swift-small")
-    for steps in (1, 2, 4, 8):
-        found["swift"][str(steps)] = measured(student, captions, num_steps=steps)
-    keep("calls", found)
+        for sampler in ("ddim", "dpm++") if calls_a_step == 2 else (None,):
+            options = {} if sampler is None else {"sampler": sampler}
+            ways[sampler or "own"] = measured(system, captions, num_steps=number, **options)
+        found[str(calls_a_step * number)] = ways
+        keep(name, found)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=("methods", "calls"))
+    parser.add_argument("study", choices=("methods", "student", "teacher"))
     parser.add_argument("pictures", nargs="?")
-    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--minutes", type=float, default=2)
     args = parser.parse_args()
-    calls() if args.study == "calls" else methods(args.pictures, args.minutes)
+    if args.study == "methods":
+        methods(args.pictures, args.minutes)
+    elif args.study == "student":
+        by_steps("student", Swift.from_pretrained("swift-small"), (1, 2, 4, 8), 1)
+    else:
+        teacher = LatentDiffusion.from_pretrained("ldm-small")
+        by_steps("teacher", teacher, (1, 2, 4, 10, 30), 2)
