@@ -104,9 +104,9 @@ MATH = """() => ['span.math', 'span.math .katex', '.katex-error']
 
 # the prompt box that draws by itself, what it fetches for that, and all that it says
 LIVE, DRAWING = "site_libs/live", ".t2i-drawing"
-HEAR = """() => {
+HEAR = """(box) => {
     window.said = [];
-    const note = document.querySelector('.t2i-drawing .note');
+    const note = document.querySelector(`${box} .note`);
     const hear = () => said.push(note.textContent);
     new MutationObserver(hear).observe(note, { childList: true });
 }"""
@@ -344,16 +344,17 @@ def by_weight(root: Path, count: int) -> list[list[str]]:
     return [pages[i::count] for i in range(count)]
 
 
-def drawn_live(page, wish: dict) -> None:
-    """Ask the page's prompt box for a drawing, by keys alone, and wait for what it says."""
-    page.wait_for_selector(DRAWING)
+def drawn_live(page, wish: dict, box: str = DRAWING) -> list[str]:
+    """Ask a page's prompt box for a drawing, by keys alone, and wait; all that it says."""
+    page.wait_for_selector(box)
     for name, value in wish.items():
-        page.focus(f"{DRAWING} [name={name}]")
+        page.focus(f"{box} [name={name}]")
         page.keyboard.press("Control+a")
         page.keyboard.type(str(value))
-    page.evaluate(HEAR)
-    page.press(f"{DRAWING} [name=prompt]", "Enter")
+    page.evaluate(HEAR, box)
+    page.press(f"{box} [name=prompt]", "Enter")
     page.wait_for_function("() => said.length && !document.querySelector('[aria-busy=true]')")
+    return page.evaluate("() => said")
 
 
 def check_live(browser, base: str, rel: str = "index.html") -> list[str]:
@@ -370,8 +371,7 @@ def check_live(browser, base: str, rel: str = "index.html") -> list[str]:
     page.set_default_timeout(120_000)
     page.on("pageerror", lambda e: bad.append(f"script error: {e}"))
     page.goto(base + rel, wait_until="networkidle")
-    drawn_live(page, {"prompt": prompt} | wish)
-    said = page.evaluate("() => said")
+    said = drawn_live(page, {"prompt": prompt} | wish)
     for words in (" MB", "Drawing in 6 steps", f": {prompt}"):
         if not any(words in sentence for sentence in said):
             bad.append(f"the live drawing does not say {words!r}, but {said}")
@@ -388,6 +388,60 @@ def check_live(browser, base: str, rel: str = "index.html") -> list[str]:
     if not apart < CLOSE:
         bad.append(f"the live picture is not PyTorch's: {apart:.1e} apart")
     return bad
+
+
+TOKENS = ".t2i-tokens"
+WRITTEN = """() => document.querySelector('.t2i-tokens').written.map(
+    ({ top: [[token, share]], logits, picture }) =>
+    ({ token, share, logits: [...logits], picture: [...picture] }))"""
+
+
+def check_tokens(browser, base: str, rel: str = "readings/dalle.html") -> list[str]:
+    """Let DALL-E write in the page: are its tokens, logits and pictures PyTorch's?"""
+    from export_live import CLOSE, WRITER
+    from t2i_course.dalle import DALLE
+
+    prompt = "two green circles on a white background"
+    wish = {"seed": 3, "guidance": 2.5, "temperature": 0.9, "top_k": 50}
+    bad, page = [], browser.new_page(viewport=PHONE)
+    page.set_default_timeout(120_000)
+    page.on("pageerror", lambda e: bad.append(f"script error: {e}"))
+    page.goto(base + rel, wait_until="load")
+    said = drawn_live(page, {"prompt": prompt} | wish, TOKENS)
+    for words in (" MB", "Writing in 64 steps", f": {prompt}"):
+        if not any(words in sentence for sentence in said):
+            bad.append(f"the live sentence does not say {words!r}, but {said}")
+    if page.evaluate(SIDEWAYS) > 0:
+        bad.append("the page of the live sentence scrolls sideways on a phone")
+    written = page.evaluate(WRITTEN)
+    page.close()
+    apart = sentence_apart(DALLE.from_pretrained(WRITER), prompt, wish, written)
+    if not apart < CLOSE:
+        bad.append(f"the live sentence is not PyTorch's: {apart:.1e} apart, {said}")
+    return bad
+
+
+def sentence_apart(model, prompt: str, wish: dict, written: list[dict]) -> float:
+    """How far logits, shares or pictures of a page's sentence are from PyTorch's, at most;
+    infinity where a token is another.
+    """
+    import torch
+
+    steps = list(model.steps(prompt, **wish))
+    tokens = steps[-1].tokens
+    if [step["token"] for step in written] != tokens[0].tolist():
+        return float("inf")
+    network, apart = model.transformer, []
+    with torch.no_grad():
+        sentence = network.embed(model.encode([prompt, ""]), tokens[:, :-1].expand(2, -1))
+        logits = network.image_logits(network.run(sentence)[:, network.text - 1 :])
+    told, nothing = logits.log_softmax(-1)
+    guided = nothing + wish["guidance"] * (told - nothing)
+    for step, row, here in zip(steps, guided, written):
+        apart.append((torch.tensor(here["logits"]) - row).abs().max())
+        apart.append((torch.tensor(here["picture"]) - step.x.flatten()).abs().max())
+        apart.append((step.p[0, here["token"]] - here["share"]).abs())
+    return float(max(apart))
 
 
 LABELS = ".t2i-labels"
@@ -543,6 +597,7 @@ def check_site(root: Path, shots: Path | None = None):
                 live = check_live(browser, base) + check_refusals(browser, root, base)
                 faults["live drawing"] = live
                 faults["live labels"] = check_labels(browser, base)
+                faults["live tokens"] = check_tokens(browser, base)
             found = [page for job in jobs for page in job.result()]
     faults |= {rel: bad for rel, _, bad in sorted(found)}
     return faults, sum(count for _, count, _ in found)

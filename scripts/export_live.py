@@ -1,13 +1,14 @@
 """Models for the pages of the site, as ONNX graphs made of the weights as they are loaded: a
-latent diffusion model in three, and CLIP's text encoder; what the page's sampler and tokenizer
-need, and the library that runs them.
+latent diffusion model in three, CLIP's text encoder, and DALL-E in two; what the page's sampler
+and tokenizer need, and the library that runs them.
 
-Both are held to PyTorch's before anything is kept: same prompt and seed, same picture; same
-caption, same vector.
+All are held to PyTorch's before anything is kept: same prompt and seed, same picture; same
+caption, same vector; same tokens, same logits.
 
 usage: export_live.py FOLDER [MODEL]        MODEL: a shipped one or a folder; default ldm-small
 """
 
+import base64
 import json
 import shutil
 import sys
@@ -21,15 +22,20 @@ from torch import Tensor, nn
 
 from npm import ONNXRUNTIME, files
 from t2i_course.clip import CLIP
+from t2i_course.dalle import DALLE, JointTransformer, attention_mask
 from t2i_course.guidance import classifier_free, predicting_x0, walk
+from t2i_course.data.captioned import to_uint8
 from t2i_course.ldm import LatentDiffusion
+from t2i_course.networks.codebooks import unmap_pixels
 from t2i_course.networks.text import Tokenizer
 from t2i_course.system import picture_generators
+from t2i_course.widgets.pages import source
 
 PAGE = Path(__file__).parent / "live"  # the page's half: worker, tokenizer, generator, sampler
+SHARED = ("random.js", "steps.js")  # of t2i_course/widgets
 OPSET = 17
 CLOSE = 1e-4  # of a picture's values, which lie in [-1, 1]
-MODEL, JUDGE = "ldm-small", "clip-small"
+MODEL, JUDGE, WRITER = "ldm-small", "clip-small", "dalle-small"
 PROMPT = "a blue star left of a green square on a black background"
 
 
@@ -223,6 +229,150 @@ def export_reader(model: CLIP, folder: Path) -> float:
     return apart
 
 
+class Write(nn.Module):
+    """One token of two sentences, a caption's and the empty caption's: token (2,), place (1,),
+    keys and values (depth, 2, heads, length, d) of the places before -> logits of the token
+    after it, (2, image_vocab), and this place's keys and values, (depth, 2, heads, 1, d).
+
+    Text ids as the network has them; an image token's follow the text's.
+    """
+
+    def __init__(self, network: JointTransformer):
+        super().__init__()
+        self.network, self.texts = network, network.text_vocab + network.text
+        cells = network.row_embedding[:, None] + network.column_embedding
+        where = torch.cat([network.position_embedding, cells.flatten(0, 1)])
+        self.register_buffer("where", where)
+        for kind in set(network.kinds):
+            mask = attention_mask(kind, network.text, network.grid)
+            self.register_buffer(f"sees_{kind}", getattr(network, f"mask_{kind}", mask))
+
+    def embed(self, token: Tensor) -> Tensor:
+        text = self.network.text_embedding(token.clamp(max=self.texts - 1))
+        image = self.network.image_embedding((token - self.texts).clamp(min=0))
+        return torch.where((token < self.texts)[:, None], text, image)
+
+    def attend(self, layer: nn.Module, x: Tensor, sees: Tensor, here: Tensor, old: list):
+        """x: (2, 1, dim); here: (length, 1) bool, where it stands -> x, its key, its value."""
+        q, k, v = layer.qkv(x).unflatten(-1, (3, layer.heads, -1)).permute(2, 0, 3, 1, 4)
+        keys, values = (torch.where(here, new, row) for new, row in zip((k, v), old))
+        h = F.scaled_dot_product_attention(q, keys, values, attn_mask=sees)
+        return layer.out(h.transpose(1, 2).flatten(2)), k, v
+
+    def forward(self, token: Tensor, place: Tensor, keys: Tensor, values: Tensor):
+        x = (self.embed(token) + self.where[place])[:, None]
+        here = (torch.arange(self.network.length) == place)[:, None]
+        new_keys, new_values = [], []
+        for i, (block, kind) in enumerate(zip(self.network.stack.blocks, self.network.kinds)):
+            sees, old = getattr(self, f"sees_{kind}")[place], [keys[i], values[i]]
+            change, k, v = self.attend(block.attend, block.norm1(x), sees, here, old)
+            x = x + change
+            x = x + block.mlp(block.norm2(x))
+            new_keys.append(k)
+            new_values.append(v)
+        h = self.network.stack.norm(x)[:, 0]
+        return self.network.image_logits(h), torch.stack(new_keys), torch.stack(new_values)
+
+
+class Show(nn.Module):
+    """Tokens (1, grid^2) -> picture (1, 3, H, W), as `DALLE.decode`."""
+
+    def __init__(self, model: DALLE):
+        super().__init__()
+        self.dvae, self.grid = model.dvae, model.grid
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        codes = self.dvae.codes(tokens.view(-1, self.grid, self.grid)).permute(0, 3, 1, 2)
+        return unmap_pixels(self.dvae.decoder(codes)[:, :3].sigmoid())
+
+
+def code_patches(model: DALLE) -> bytes:
+    """What each code shows when it stands alone: red, green and blue of its pixels, one code
+    after another.
+    """
+    with torch.no_grad():
+        patches = model.dvae.decode(torch.arange(model.dvae.vocab).view(-1, 1, 1))
+    return to_uint8(patches).movedim(1, -1).contiguous().numpy().tobytes()
+
+
+def write_tokens(model: DALLE, folder: Path, prompt: str, tokens: Tensor) -> Tensor:
+    """Logits (grid^2, 2, V) that the graph gives where `tokens` (grid^2,) are written."""
+    from onnxruntime import InferenceSession
+
+    graph = InferenceSession(folder / "write.onnx", providers=["CPUExecutionProvider"])
+    network, found = model.transformer, []
+    keys, values = (cache.numpy() for cache in empty_cache(network))
+    sentence = model.encode([prompt, ""]).T.tolist()
+    sentence += [[network.text_vocab + network.text + token] * 2 for token in tokens.tolist()]
+    for place, pair in enumerate(sentence[:-1]):
+        told = {"token": np.array(pair), "place": np.array([place])}
+        logits, k, v = graph.run(None, told | {"keys": keys, "values": values})
+        keys[:, :, :, place : place + 1], values[:, :, :, place : place + 1] = k, v
+        found.append(torch.from_numpy(logits))
+    return torch.stack(found[network.text - 1 :])
+
+
+def empty_cache(network: JointTransformer) -> tuple[Tensor, Tensor]:
+    """Zeros for the keys and the values of two sentences."""
+    attend = network.stack.blocks[0].attend
+    head = attend.qkv.in_features // attend.heads
+    shape = len(network.stack.blocks), 2, attend.heads, network.length, head
+    return torch.zeros(shape), torch.zeros(shape)
+
+
+def export_writer(model: DALLE, folder: Path) -> float:
+    """Write DALL-E's transformer and decoder, write.onnx, show.onnx and model.json, into a new
+    folder; returns how far a logit or a pixel is from PyTorch's, at most. ValueError where too
+    far.
+    """
+    folder.mkdir()
+    network, tokens = model.transformer, torch.arange(model.grid**2)[None] % model.dvae.vocab
+    keys, values = empty_cache(network)
+    step = {"token": torch.tensor([0, 0]), "place": torch.tensor([0])}
+    step |= {"keys": keys, "values": values}
+    write_graph(folder / "write.onnx", Write(network), step, ["logits", "key", "value"])
+    write_graph(folder / "show.onnx", Show(model), {"tokens": tokens}, ["picture"])
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx"))}
+    words = page_tokenizer(model.tokenizer, model.text_length)
+    about = {
+        "bytes": sizes,
+        "cache": list(keys.shape),
+        "vocab": model.dvae.vocab,
+        "grid": model.grid,
+        "text_vocab": network.text_vocab,
+        "tokenizer": words,
+        "patches": base64.b64encode(code_patches(model)).decode(),
+    }
+    (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
+    return check_writer(model, folder)
+
+
+@torch.no_grad()
+def check_writer(model: DALLE, folder: Path) -> float:
+    """How far logits and picture of a sentence are from PyTorch's; see `export_writer`."""
+    from onnxruntime import InferenceSession
+
+    *_, end = model.steps(PROMPT, seed=1)
+    network, texts = model.transformer, model.encode([PROMPT, ""])
+    h = network.run(network.embed(texts, end.tokens[:, :-1].expand(2, -1)))
+    there = network.image_logits(h[:, network.text - 1 :]).transpose(0, 1)
+    here = write_tokens(model, folder, PROMPT, end.tokens[0])
+    graph = InferenceSession(folder / "show.onnx", providers=["CPUExecutionProvider"])
+    (picture,) = graph.run(None, {"tokens": end.tokens.numpy()})
+    pixels = (torch.from_numpy(picture) - end.x0_hat).abs().max()
+    apart = max((here - there).abs().max(), pixels)
+    if not apart < CLOSE:
+        raise ValueError(f"the exported graphs do not write as PyTorch does: {apart:.1e} apart")
+    return float(apart)
+
+
+def copy_page(folder: Path):
+    """The page's half: workers, and what they share with the widgets."""
+    shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+    for name in SHARED:
+        (folder / name).write_text(source(name), encoding="utf-8")
+
+
 def weigh(folder: Path, wasm: int):
     """Let a model's file say how much else is fetched with it."""
     told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -230,8 +380,10 @@ def weigh(folder: Path, wasm: int):
     (folder / "model.json").write_text(json.dumps(told), encoding="utf-8")
 
 
-def make_live(folder: Path, name: str = MODEL, judge: str = JUDGE) -> float:
-    """Everything a page needs to draw and to judge by itself, in a new `folder`; returns how
+def make_live(
+    folder: Path, name: str = MODEL, judge: str = JUDGE, writer: str = WRITER
+) -> float:
+    """Everything a page needs to draw, judge and write by itself, in a new `folder`; returns how
     far it is from PyTorch, at most.
 
     `npm.Unavailable` where the library cannot be had, ImportError without onnx and onnxruntime.
@@ -243,10 +395,11 @@ def make_live(folder: Path, name: str = MODEL, judge: str = JUDGE) -> float:
         export(model, folder)
         apart = check(model, folder)
         apart = max(apart, export_reader(CLIP.from_pretrained(judge), folder / "clip"))
-        shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+        copy_page(folder)
+        apart = max(apart, export_writer(DALLE.from_pretrained(writer), folder / "dalle"))
         shutil.copy(library["dist/ort.wasm.bundle.min.mjs"], folder / "ort.js")
         shutil.copy(library["dist/ort-wasm-simd-threaded.wasm"], folder / "ort.wasm")
-        for part in (folder, folder / "clip"):
+        for part in (folder, folder / "clip", folder / "dalle"):
             weigh(part, (folder / "ort.wasm").stat().st_size)
     except BaseException:
         shutil.rmtree(folder)

@@ -2,6 +2,7 @@
 generator and the tokenizer. (The drawing itself, in a built page: tests/test_site.py.)
 """
 
+import base64
 import json
 import random
 
@@ -10,8 +11,10 @@ import torch
 
 import npm
 from check_docs import NO_BROWSER, chromium, serve
-from export_live import PAGE, check, export, export_reader, page_tokenizer
+from export_live import check, check_writer, copy_page, export, export_reader, export_writer
+from export_live import page_tokenizer
 from t2i_course.clip import CLIP
+from t2i_course.dalle import DALLE, choose
 from t2i_course.ddpm import step_indices
 from t2i_course.ldm import LatentDiffusion
 
@@ -83,6 +86,25 @@ def test_the_readers_graph_reads_as_clip_does(tmp_path):
         export_reader(model, tmp_path / "other")
 
 
+@pytest.mark.parametrize("attention", ["full", "paper", ["row", "full", "conv", "column"]])
+def test_the_writers_graph_writes_as_dalle_does(attention, tmp_path):
+    torch.manual_seed(0)
+    dvae = dict(vocab=48, dim=56, hidden=16, depth=1, fine=16)
+    sizes = dict(dim=32, depth=4, heads=2, attention=attention, kernel=3)
+    how = dict(image_size=16, text_length=30, dvae=dvae, transformer=sizes)
+    model = DALLE.create(CAPTIONS * 9, **how).eval()
+    for p in model.transformer.parameters():
+        torch.nn.init.normal_(p, std=0.2)  # so that every place matters
+    assert export_writer(model, tmp_path / "dalle") < 3e-5
+    told = json.loads((tmp_path / "dalle" / "model.json").read_text())
+    assert told["cache"] == [4, 2, 2, 30 + 16, 16] and told["vocab"] == 48
+    assert len(base64.b64decode(told["patches"])) == 48 * 48
+    with torch.no_grad():
+        model.transformer.row_embedding[2, 0] += 1
+    with pytest.raises(ValueError, match="do not write as PyTorch does"):
+        check_writer(model, tmp_path / "dalle")
+
+
 def test_what_the_page_cannot_do_is_refused(tmp_path):
     with pytest.raises(ValueError, match="dpm"):
         export(tiny(None, sampler="ddim"), tmp_path)
@@ -93,8 +115,9 @@ def test_what_the_page_cannot_do_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def page():
-    with chromium() as browser, serve(PAGE) as base:
+def page(tmp_path_factory):
+    copy_page(folder := tmp_path_factory.mktemp("page"))
+    with chromium() as browser, serve(folder) as base:
         if browser is None:
             pytest.skip(NO_BROWSER)
         page = browser.new_page()
@@ -105,16 +128,42 @@ def page():
 
 def test_random_numbers_are_torchs(page):
     counts = [1024, 3, 16, 15, 17, 31, 1000, 5]  # blocks of 16 and not; in pairs and not
+    js = """async ([seed, counts, double]) => {
+        const { Generator } = await import('/random.js');
+        const generator = new Generator(seed);
+        return counts.flatMap((n) => [...generator.randn(n, double)]);
+    }"""
     for seed in (0, 7, 2**32 - 1, 2**32 + 5, 2**53 - 1):
+        for kind, close in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+            generator = torch.Generator().manual_seed(seed)
+            there = torch.cat([torch.randn(n, generator=generator, dtype=kind) for n in counts])
+            double = kind == torch.float64
+            here = torch.tensor(page.evaluate(js, [seed, counts, double]), dtype=kind)
+            assert (here - there).abs().max() < close, (seed, kind)
+
+
+def test_tokens_are_chosen_as_by_torch(page):
+    rows = 3 * torch.randn(6, 2, 300, generator=torch.Generator().manual_seed(0))
+    ways = [(1.0, None), (0.7, 5), (0.0, None), (2.5, 299), (1.0, 1), (0.2, 300)]
+    js = """async ([rows, ways, seed]) => {
+        const { choose, guided, multinomial } = await import('/choose.js');
+        const { Generator } = await import('/random.js');
+        const generator = new Generator(seed);
+        return rows.map((row, i) => {
+            const logits = guided(Float32Array.from(row.flat()), 2.5);
+            const { p } = choose(logits, ways[i][0], ways[i][1] ?? 300);
+            return { logits: [...logits], p: [...p], drawn: multinomial(p, generator) };
+        });
+    }"""
+    for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
-        there = torch.cat([torch.randn(n, generator=generator) for n in counts])
-        js = """async ([seed, counts]) => {
-            const { Generator } = await import('/random.js');
-            const generator = new Generator(seed);
-            return counts.flatMap((n) => [...generator.randn(n)]);
-        }"""
-        here = torch.tensor(page.evaluate(js, [seed, counts]))
-        assert (here - there).abs().max() < 1e-5, seed
+        here = page.evaluate(js, [rows.tolist(), ways, seed])
+        for (told, nothing), (heat, most), found in zip(rows.log_softmax(-1), ways, here):
+            there = nothing + 2.5 * (told - nothing)
+            p = choose(there, heat, most)
+            assert (torch.tensor(found["logits"]) - there).abs().max() < 1e-4
+            assert (torch.tensor(found["p"]) - p).abs().max() < 1e-5, (heat, most)
+            assert found["drawn"] == torch.multinomial(p, 1, generator=generator).item()
 
 
 def test_words_are_the_tokenizers(page):

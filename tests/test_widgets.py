@@ -4,16 +4,22 @@ kernel played by the test.
 
 import base64
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from check_docs import NO_BROWSER, PICTURE, chromium
+from t2i_course.dalle import TokenOptions, TokenStep
+from t2i_course.ddpm import ddim, step_indices
+from t2i_course.diffusion import GaussianMixture, Schedule, q_sample
 from t2i_course.widgets.ask import Ask, Paint
 from t2i_course.widgets.labels import Labels
 from t2i_course.widgets.pages import module
+from t2i_course.widgets.plane import Plane
 from t2i_course.widgets.plots import png
+from t2i_course.widgets.tokens import Tokens
 from t2i_course.measure.history import Timeline
 from t2i_course.measure.rating import SideBySide, preference
 from t2i_course.widgets.players import Player, Scrub
@@ -276,6 +282,145 @@ def test_a_stored_table_of_labels_is_the_softmax_of_each_picture(page):
     page.fill("textarea", "words\nof my own")
     page.click(".go")
     assert "run this notebook" in page.inner_text(".note")
+
+
+class Scribe:
+    """A DALL-E of four codes whose tokens are 3, 2, 1, 0, as sure as `p` says."""
+
+    grid, image_size, device = 2, 8, "cpu"
+    decode = lambda ids: (ids.view(1, 1, 1, 1) / 4 - 1).expand(1, 3, 4, 4)
+    dvae = SimpleNamespace(vocab=9, decode=decode)
+    options = TokenOptions(guidance=2.0)
+    p = torch.tensor([[0.4, 0.3, 0.2, 0.04, 0.03, 0.02, 0.01, 0.0, 0.0]])
+
+    def steps(self, prompt, **how):
+        for i in range(4):
+            tokens = torch.tensor([[3, 2, 1, 0]])
+            yield TokenStep(i, 4, tokens, self.p, lambda ids: torch.zeros(1, 3, 8, 8))
+
+
+def test_a_stored_sentence_shows_every_token(page):
+    page.set_content(Tokens(Scribe(), "a dark square", ["a star"], title="Write").html())
+    page.wait_for_selector(".t2i-tokens tbody tr")
+    page.focus("input[type=range]")
+    page.keyboard.press("Home")
+    assert "token 1 of 4: code 3, drawn with 4.0 %" == page.inner_text("output")
+    heads = "[...document.querySelectorAll('tbody th')]"
+    codes = page.evaluate(f"{heads}.map((e) => e.textContent)")
+    assert codes[:7] == list("0123456") and len(codes) == 8
+    assert "3\t4.0 % drawn" in page.inner_text("tr.won")
+    corner = lambda x, y: page.evaluate(
+        "([x, y]) => [...document.querySelector('.words').getContext('2d')"
+        ".getImageData(x, y, 1, 1).data]",
+        [x, y],
+    )
+    assert corner(64, 64)[0] == round(127.5 * 0.75) and corner(192, 64) == [128, 128, 128, 255]
+    page.click(".words", position={"x": 200, "y": 60})
+    assert "token 2 of 4: code 2" in page.inner_text("output")
+    assert "token 2 of 4" in page.get_attribute("canvas.picture", "aria-label")
+    page.click(".chips button")
+    assert page.input_value("[name=prompt]") == "a star"
+    page.click(".go")
+    assert "run this notebook" in page.inner_text(".note")
+
+
+# every stop of a way in the plane, its points as rows
+STOPS = """() => document.querySelector('.t2i-plane').path.map(({ t, x, x0_hat, log }) =>
+    ({ t, log, x: [...x], x0_hat: [...x0_hat] }))"""
+SET = """wish => {
+    const root = document.querySelector('.t2i-plane');
+    root.path = null;
+    for (const [name, value] of Object.entries(wish))
+        root.querySelector(`[name=${name}]`).value = value;
+    root.querySelector('.controls').dispatchEvent(new Event('input'));
+}"""
+PATH = "() => document.querySelector('.t2i-plane')?.path"
+
+
+def in_the_plane(page, **wish):
+    """The way the page walks with these settings: [(t, x, x0_hat, mean log density)]."""
+    page.evaluate(SET, wish)
+    page.wait_for_function(PATH)
+    rows = lambda numbers: torch.tensor(numbers, dtype=torch.float64).view(-1, 2)
+    return [
+        (stop["t"], rows(stop["x"]), rows(stop["x0_hat"]), stop["log"])
+        for stop in page.evaluate(STOPS)
+    ]
+
+
+def blobs_in_the_plane(page):
+    means = torch.tensor([[0.8, 0.5], [-0.7, 0.5], [0.0, -0.8]]).double()
+    stds, weights = torch.tensor([0.15, 0.1, 0.25]), torch.tensor([0.2, 0.3, 0.5])
+    blobs = GaussianMixture(means, stds.double(), weights.double())
+    page.set_content(Plane(blobs, title="Blobs", points=200).html())
+    page.wait_for_selector(".t2i-plane")
+    return blobs
+
+
+SCHEDULES = {
+    "linear": Schedule.linear(),
+    "scaled-linear": Schedule.scaled_linear(),
+    "cosine": Schedule.cosine(),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("eta", [0, 0.5, 1])
+def test_the_plane_is_walked_as_by_ddim(page, name, eta):
+    blobs, schedule = blobs_in_the_plane(page), SCHEDULES[name]
+    seed, points = 7, 130
+    steps = {"steps": 9, "eta": eta, "points": points, "seed": seed, "schedule": name}
+    noise, *way = in_the_plane(page, **steps)  # position 9 of the slider: 16 steps
+    generator = torch.Generator().manual_seed(seed)
+    x_T = torch.randn(points, 2, dtype=torch.float64, generator=generator)
+    assert (noise[1] - x_T).abs().max() < 1e-12 and len(way) == 16
+    how = dict(num_steps=16, eta=eta, clip=False, generator=generator)
+    guesses = [noise[2], *(x0_hat for _, _, x0_hat, _ in way)]
+    there = ddim(blobs.denoiser(schedule), schedule, x_T, **how)
+    for step, x0_hat, (t, x, _, log) in zip(there, guesses, way):
+        assert t == step.t
+        assert (x - step.x).abs().max() < 1e-6, step.i
+        assert (x0_hat - step.x0_hat).abs().max() < 1e-6, step.i
+        here = blobs.marginal(schedule, t).log_prob(x).mean()
+        assert abs(log - here) < 1e-6
+    assert "of points of the data itself" in page.inner_text(".note")
+
+
+def test_the_plane_is_noised_by_the_jump(page):
+    blobs, schedule = blobs_in_the_plane(page), SCHEDULES["cosine"]
+    wish = {"from": "data to noise", "steps": 11, "points": 1000, "schedule": "cosine"}
+    clean, *way = in_the_plane(page, seed=0, **wish)
+    assert clean[0] == -1 and [t for t, *_ in way] == step_indices(1000, 24)[::-1]
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1000, 2, dtype=torch.float64, generator=generator)
+    for t, x, x0_hat, _ in way:
+        time = torch.full((1000,), t)
+        assert (x - q_sample(schedule, clean[1], time, noise)).abs().max() < 1e-6
+        a = schedule.alpha_bar[t]
+        pull = blobs.marginal(schedule, t).score(x)
+        assert (x0_hat - (x + (1 - a) * pull) / a.sqrt()).abs().max() < 1e-6 / a.sqrt()
+    nearest = torch.cdist(clean[1], blobs.means).argmin(1).bincount() / 1000
+    assert (nearest - blobs.weights).abs().max() < 0.05  # the blobs hardly overlap
+    mean = blobs.log_prob(blobs.sample(20_000, generator)).mean()
+    assert abs(clean[3] - mean) < 0.15
+
+
+def test_the_plane_moves_by_keys_and_says_where_it_is(page):
+    blobs_in_the_plane(page)
+    assert "step 24 of 24, clean" in page.inner_text("output >> nth=-1")
+    widget = page.query_selector(".t2i-plane")
+    for slider in page.query_selector_all("input[type=range]"):
+        assert slider.get_attribute("aria-label")
+        before = widget.evaluate(PICTURE)
+        slider.focus()
+        slider.press("ArrowLeft" if slider.get_attribute("name") == "position" else "End")
+        page.wait_for_function(PATH)
+        assert widget.evaluate(PICTURE) != before, slider.get_attribute("name")
+        assert slider.get_attribute("aria-valuetext")
+    page.click("button")  # play
+    page.wait_for_function(
+        "() => document.querySelector('.t2i-plane button').ariaLabel === 'play'"
+    )
 
 
 ANSWER = (

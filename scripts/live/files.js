@@ -36,3 +36,28 @@ export async function load(folder, graphs) {
     model[name] = await ort.InferenceSession.create(new Uint8Array(files[i]));
   return model;
 }
+
+// What a worker does with what it is told. start() -> a model, once, at the first wish;
+// work(model, wish, stopped) -> was it done to its end? Wishes: {number, ...}, {stop: number}.
+// It posts {number, done, seconds} in the end, or {number, error}.
+export function serve(start, work) {
+  let loading = null;
+  let last = 0; // wishes up to this number are to stop
+  return async ({ data }) => {
+    if (data.stop) {
+      last = data.stop;
+      return;
+    }
+    const { number } = data;
+    try {
+      loading ??= start();
+      const model = await loading;
+      const began = performance.now();
+      const done = await work(model, data, () => number <= last);
+      postMessage({ number, done, seconds: (performance.now() - began) / 1000 });
+    } catch (error) {
+      if (!(await loading.catch(() => null))) loading = null; // try again at the next press
+      postMessage({ number, error: error.message || String(error) });
+    }
+  };
+}

@@ -1,7 +1,7 @@
-// CLIP's text encoder in the page. In: {number, captions}. Out: {progress, total} while files
-// come; {number, vectors}, one Float32Array of length 1 a caption; {number, error}.
+// CLIP's text encoder in the page. Of a wish {number, captions}: {number, vectors}, one
+// Float32Array of length 1 a caption.
 import * as ort from "./ort.js";
-import { load } from "./files.js";
+import { load, serve } from "./files.js";
 import { Tokenizer } from "./words.js";
 
 async function start() {
@@ -15,17 +15,11 @@ async function read(model, caption) {
   return vector.data;
 }
 
-let loading = null;
+async function judge(model, { number, captions }) {
+  const vectors = [];
+  for (const caption of captions) vectors.push(await read(model, caption));
+  postMessage({ number, vectors });
+  return true;
+}
 
-onmessage = async ({ data: { number, captions } }) => {
-  try {
-    loading ??= start();
-    const model = await loading;
-    const vectors = [];
-    for (const caption of captions) vectors.push(await read(model, caption));
-    postMessage({ number, vectors });
-  } catch (error) {
-    if (!(await loading.catch(() => null))) loading = null; // try again at the next press
-    postMessage({ number, error: error.message || String(error) });
-  }
-};
+onmessage = serve(start, judge);

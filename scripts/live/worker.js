@@ -1,9 +1,8 @@
 // The model of the page, in a thread of its own, so that the page stays quick while it draws.
-// In: {number, prompt, seed, guidance, steps} or {stop: number}. Out: {progress, total}
-// while files come; {number, i, steps, x, x0_hat} after each step, pictures as (3, H, W) floats
-// in [-1, 1]; {number, done, seconds}; {number, error}.
+// Of a wish {number, prompt, seed, guidance, steps}: {number, i, steps, x, x0_hat} after each
+// step, pictures as (3, H, W) floats in [-1, 1].
 import * as ort from "./ort.js";
-import { load } from "./files.js";
+import { load, serve } from "./files.js";
 import { Generator } from "./random.js";
 import { Tokenizer } from "./words.js";
 import { dpmSolver } from "./sampler.js";
@@ -15,9 +14,6 @@ async function start() {
   return { ...model, tokenizer: new Tokenizer(model.tokenizer) };
 }
 
-let loading = null;
-let stopped = 0; // drawings up to this number are to stop
-
 // What the network is told: rows of the prompt and of no prompt, by name.
 async function conditions(model, prompt) {
   const { length, start, pad } = model.tokenizer;
@@ -27,7 +23,7 @@ async function conditions(model, prompt) {
   return model.words.run({ ids: new ort.Tensor("int64", rows, [2, length]) });
 }
 
-async function draw(model, { number, prompt, seed, guidance, steps }) {
+async function draw(model, { number, prompt, seed, guidance, steps }, stopped) {
   const told = await conditions(model, prompt);
   const shape = model.latent;
   const size = shape.reduce((a, b) => a * b);
@@ -38,11 +34,10 @@ async function draw(model, { number, prompt, seed, guidance, steps }) {
     const answer = await model.denoise.run({ z_t, time, scale, ...told });
     return answer.z0_hat.data;
   };
-  const began = performance.now();
   const noise = new Generator(seed).randn(size);
   for await (const step of dpmSolver(denoise, model.alpha_bar, noise, steps)) {
     await new Promise((next) => setTimeout(next)); // a word of the page's may have come
-    if (number <= stopped) return postMessage({ number, done: false });
+    if (stopped()) return false;
     const both = new Float32Array(2 * size);
     both.set(step.x);
     both.set(step.x0_hat, size);
@@ -52,19 +47,7 @@ async function draw(model, { number, prompt, seed, guidance, steps }) {
     const [x, x0_hat] = [pictures.data.slice(0, half), pictures.data.slice(half)];
     postMessage({ number, i: step.i, steps, x, x0_hat }, [x.buffer, x0_hat.buffer]);
   }
-  postMessage({ number, done: true, seconds: (performance.now() - began) / 1000 });
+  return true;
 }
 
-onmessage = async ({ data }) => {
-  if (data.stop) {
-    stopped = data.stop;
-    return;
-  }
-  try {
-    loading ??= start();
-    await draw(await loading, data);
-  } catch (error) {
-    if (!(await loading.catch(() => null))) loading = null; // try again at the next press
-    postMessage({ number: data.number, error: error.message || String(error) });
-  }
-};
+onmessage = serve(start, draw);

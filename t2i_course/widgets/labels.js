@@ -1,14 +1,9 @@
 // Labels of one's own, and for each picture the softmax over them: by CLIP in the kernel, by its
 // text encoder in the page, or stored for the examples.
-import { bytes, kernel, modelFolder, panel, text, viewName } from "./shared.js";
+import { bytes, floats, panel, text } from "./shared.js";
+import { GAUGE, answering, fetched } from "./live.js";
 
 const MOST = 10; // labels
-
-// float32 numbers, row by row
-function floats(data) {
-  const raw = bytes(data);
-  return new Float32Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength));
-}
 
 // cosines (labels, pictures), row by row -> of each label, its share of each picture
 export function shares(cosines, count, scale) {
@@ -24,44 +19,12 @@ export function shares(cosines, count, scale) {
   return all.map((i) => columns.map((column) => column[i]));
 }
 
-// The text encoder in the page: its worker starts, and fetches, with the first question.
-function pageJudge(pictures, heard) {
-  let worker = null;
-  const size = pictures.length;
-  function cosines(vectors, count) {
-    const width = size / count;
-    const dot = (v, j) =>
-      v.reduce((sum, value, k) => sum + value * pictures[j * width + k], 0);
-    return vectors.flatMap((v) => [...Array(count).keys()].map((j) => dot(v, j)));
-  }
-  return {
-    ask({ number, captions, count }) {
-      const { url, missing } = modelFolder("judge");
-      if (missing) return heard({ number, error: missing });
-      if (!worker) {
-        worker = new Worker(new URL("judge.js", url), { type: "module" });
-        worker.onmessage = ({ data }) =>
-          heard(data.vectors ? { ...data, cosines: cosines(data.vectors, count) } : data);
-        worker.onerror = () => {
-          worker.terminate();
-          worker = null;
-          heard({ number, error: "The model could not be started; reload the page." });
-        };
-      }
-      worker.postMessage({ number, captions });
-    },
-    close: () => worker && worker.terminate(),
-  };
-}
-
-function kernelJudge(model, heard, tell) {
-  const view = viewName();
-  const answer = (message, buffers) => {
-    if (message.view !== view) return;
-    heard(message.error ? message : { ...message, cosines: [...floats(buffers[0])] });
-  };
-  const questions = kernel(model, answer, tell);
-  return { ask: (wish) => questions.ask({ ...wish, view }), close: questions.close };
+// unit vectors of labels, and of pictures one after another -> cosines, row by row
+function cosines(vectors, pictures) {
+  const width = vectors[0].length;
+  const all = [...Array(pictures.length / width).keys()];
+  const dot = (v, j) => v.reduce((sum, value, k) => sum + value * pictures[j * width + k], 0);
+  return vectors.flatMap((v) => all.map((j) => dot(v, j)));
 }
 
 async function render({ model, el }) {
@@ -79,13 +42,12 @@ async function render({ model, el }) {
       `<div class="chips">${chips.join("")}</div>` +
       '<div class="sheet" tabindex="0" role="group" aria-label="shares"></div>' +
       '<label class="bar">scale <input type="range" min="0" max="100" step="1">' +
-      "<output></output></label>" +
-      '<progress hidden max="1" value="0" aria-label="The model is fetched"></progress>' +
-      '<div class="note" role="status" aria-live="polite"></div>',
+      `<output></output></label>${GAUGE}`,
   );
   const parts = ["textarea", ".go", ".sheet", "input[type=range]", "output", "progress"];
   const [box, go, sheet, slider, out, gauge] = parts.map((p) => root.querySelector(p));
   const note = root.querySelector(".note");
+  const features = floats(get("features"));
   let shown = { labels: [], cosines: [] };
   let number = 0;
   let asked = false; // from the first question on, every change asks
@@ -137,14 +99,11 @@ async function render({ model, el }) {
   }
 
   function heard(message) {
-    if (message.progress) {
-      gauge.hidden = message.progress >= message.total;
-      gauge.value = message.progress / message.total;
-      return;
-    }
-    if (message.number !== number) return;
+    if (message.progress) return fetched(root, message);
+    if (message.number !== number || message.done) return;
     if (message.error) return refuse(message.error);
-    show(wanted(), message.cosines);
+    const { data, vectors } = message;
+    show(wanted(), data ? floats(data) : cosines(vectors, features));
   }
 
   const wanted = () => box.value.split("\n").map((l) => l.trim()).filter(Boolean);
@@ -159,12 +118,10 @@ async function render({ model, el }) {
     asked = true;
     note.textContent = get("live") ? "\u2026" : "The model reads \u2026";
     root.setAttribute("aria-busy", "true");
-    judge.ask({ number, captions: labels, count: names.length });
+    judge.ask({ number, captions: labels });
   }
 
-  const judge = get("live")
-    ? kernelJudge(model, heard, refuse)
-    : pageJudge(floats(get("features")), heard);
+  const judge = answering(model, "judge.js", "judge", heard, refuse);
   asked = get("live");
   box.addEventListener("input", () => {
     clearTimeout(timer);

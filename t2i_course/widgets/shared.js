@@ -11,6 +11,12 @@ export function bytes(data) {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
+// Numbers as float32.
+export function floats(data) {
+  const raw = bytes(data);
+  return new Float32Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength));
+}
+
 // Bytes of a picture -> decoded. Awaited before anything on the page is touched.
 export function bitmap(data, type = "image/png") {
   return createImageBitmap(new Blob([bytes(data)], { type }));
@@ -44,25 +50,6 @@ export function panel(kind, get, inner) {
 // How often something was drawn on an element: tests and screen readers look here.
 export function count(element) {
   element.dataset.drawn = Number(element.dataset.drawn || 0) + 1;
-}
-
-// Where the models of the built site lie: {url}, or {missing}, a sentence that says why none runs
-// here. task: what is wanted of them, "draw" or "judge".
-export function modelFolder(task) {
-  if (location.protocol === "file:")
-    return {
-      missing:
-        "A browser runs no model from a file. " +
-        "Serve the site: python -m http.server -d _docs",
-    };
-  const told = document.querySelector('meta[name="t2i-live"]');
-  if (!told) {
-    const own = `To ${task} words of your own`;
-    return { missing: `${own}, run this notebook, or read it on the built site.` };
-  }
-  if (typeof WebAssembly !== "object")
-    return { missing: "This browser has no WebAssembly, which the model needs." };
-  return { url: new URL(told.content, document.baseURI) };
 }
 
 // One name for a view, so that it knows which answers are its own.

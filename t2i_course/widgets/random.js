@@ -61,12 +61,14 @@ export class Generator {
     return radius * Math.cos(angle);
   }
 
-  // torch.randn(count, generator=...): fewer than 16 one by one, more in blocks of 16
-  randn(count) {
-    const x = new Float32Array(count);
+  // torch.randn(count, generator=...): fewer than 16 one by one, more in blocks of 16.
+  // double: of the type float64
+  randn(count, double = false) {
+    const x = double ? new Float64Array(count) : new Float32Array(count);
+    const uniform = () => (double ? this.uniformDouble() : this.uniform());
     if (count < 16) return x.map(() => this.normal());
     const fill = (from, to) => {
-      for (let i = from; i < to; i++) x[i] = this.uniform();
+      for (let i = from; i < to; i++) x[i] = uniform();
     };
     const toNormal = (from) => {
       for (let i = from; i < from + 8; i++) {
