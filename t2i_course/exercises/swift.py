@@ -37,8 +37,8 @@ def check_halving(answer):
 Exercise(
     "swift.halving",
     "Where two steps land",
-    "Solve (3) for the guess: which $x_0$ makes *one* step of DDIM land where two landed? Below,"
-    " your targets teach a student of 8, 4, 2 and 1 steps.",
+    "Solve (3) for the guess: which $x_0$ makes *one* step of DDIM land where two landed?"
+    " Below, your targets teach a student of 8, 4, 2 and 1 steps.",
     """
     def my_halving(x_t, x_end, a, c):
         "x_t, x_end (B, D); a, c (B, 1): alpha_bar at both, a < c <= 1 -> the guess (B, D)."
