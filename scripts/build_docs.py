@@ -114,15 +114,15 @@ def renamed(node):
 
 def stage_config(src: Path, nbs: Path):
     """Write the three YAML files; what only Quarto reads is left out."""
-    config = yaml.safe_load((nbs / "_quarto.yml").read_text())
+    config = yaml.safe_load((nbs / "_quarto.yml").read_text("utf-8"))
     config["format"]["html"].pop("grid")  # styles.css sets the same width
-    (src / "_quarto.yml").write_text(yaml.dump(renamed(config), sort_keys=False))
+    (src / "_quarto.yml").write_text(yaml.dump(renamed(config), sort_keys=False), "utf-8")
     (src / "sidebar.yml").write_text(
-        yaml.dump(renamed(yaml.safe_load(sidebar(nbs))), sort_keys=False)
+        yaml.dump(renamed(yaml.safe_load(sidebar(nbs))), sort_keys=False), "utf-8"
     )
-    meta = yaml.safe_load((nbs / "nbdev.yml").read_text())
+    meta = yaml.safe_load((nbs / "nbdev.yml").read_text("utf-8"))
     meta.pop("format-links", None)
-    (src / "nbdev.yml").write_text(yaml.dump(meta, sort_keys=False))
+    (src / "nbdev.yml").write_text(yaml.dump(meta, sort_keys=False), "utf-8")
 
 
 def make_offline(site: Path):

@@ -73,9 +73,8 @@ def write_notebook(path: Path):
     kernel = {
         "kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}
     }
-    path.write_text(
-        json.dumps(dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5))
-    )
+    notebook = dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5)
+    path.write_text(json.dumps(notebook), "utf-8")
 
 
 @contextmanager
@@ -108,7 +107,7 @@ def jupyterlab(folder: Path):
     env = {
         k: v for k, v in os.environ.items() if k not in ("IN_TEST", "PYTEST_CURRENT_TEST")
     } | home
-    log = open(folder / "jupyterlab.log", "w")
+    log = open(folder / "jupyterlab.log", "w", encoding="utf-8")
     server = subprocess.Popen(cmd, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
     try:
         address = f"http://127.0.0.1:{port}/"
@@ -119,7 +118,7 @@ def jupyterlab(folder: Path):
             except OSError:
                 if server.poll() is not None:
                     raise RuntimeError(
-                        f"JupyterLab stopped:\n{Path(log.name).read_text()[-3000:]}"
+                        f"JupyterLab stopped:\n{Path(log.name).read_text('utf-8')[-3000:]}"
                     ) from None
                 time.sleep(0.25)
         yield address
@@ -163,7 +162,7 @@ def run_all(page, log: Path, tries: int = 4):
     raise RuntimeError(
         f"no slider after {tries} tries; the page"
         f" says:\n{page.locator('body').inner_text()[-1500:]}\n\nJupyterLab"
-        f" says:\n{log.read_text()[-3000:]}"
+        f" says:\n{log.read_text('utf-8')[-3000:]}"
     )
 
 

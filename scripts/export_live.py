@@ -383,7 +383,7 @@ def weigh(folder: Path, wasm: int):
 def make_live(
     folder: Path, name: str = MODEL, judge: str = JUDGE, writer: str = WRITER
 ) -> float:
-    """Everything a page needs to draw, judge and write by itself, in a new `folder`; returns how
+    """All that a page needs to draw, judge and write by itself, in a new `folder`; returns how
     far it is from PyTorch, at most.
 
     `npm.Unavailable` where the library cannot be had, ImportError without onnx and onnxruntime.

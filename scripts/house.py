@@ -211,8 +211,8 @@ def main():
             print(path, flush=True)
             subprocess.run([sys.executable, ROOT / "scripts" / "alone.py", path])
     elif arguments == ["--shrink"]:
-        left = shrink(json.loads(NOT_YET.read_text()), all_faults(ROOT))
-        NOT_YET.write_text(json.dumps(left, indent=1) + "\n")
+        left = shrink(json.loads(NOT_YET.read_text("utf-8")), all_faults(ROOT))
+        NOT_YET.write_text(json.dumps(left, indent=1) + "\n", "utf-8")
     else:
         tree = Path(arguments[0] if arguments else ROOT).resolve()
         for name, value in figures(tree).items():

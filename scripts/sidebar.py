@@ -52,10 +52,10 @@ def main():
     if "--check" in sys.argv:
         sys.exit(
             0
-            if out.exists() and out.read_text() == text
+            if out.exists() and out.read_text("utf-8") == text
             else "nbs/sidebar.yml is stale: run `make export`"
         )
-    out.write_text(text)
+    out.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ class Run:
         self.name, self.args, self.process = name, args, None
         self.folder = Path(args.out) / name
         self.log, self.done = self.folder / "train.log", self.folder / "done"
-        self.recipe = (SHIPPED / f"{name}.toml").read_text() + f"\n# {args.preset} {args.steps}"
+        recipe = (SHIPPED / f"{name}.toml").read_text("utf-8")
+        self.recipe = recipe + f"\n# {args.preset} {args.steps}"
 
     @property
     def state(self) -> str:
@@ -41,7 +42,7 @@ class Run:
         if self.process is not None and self.process.poll() is None:
             return "running"
         there = self.done.is_file() and (self.folder / "model" / "card.json").is_file()
-        if there and self.done.read_text() == self.recipe:
+        if there and self.done.read_text("utf-8") == self.recipe:
             return "finished"
         return "waiting" if self.process is None else "failed"
 
@@ -63,7 +64,7 @@ class Run:
         if self.args.install:
             target = WEIGHTS / SYSTEMS[self.name].weights
             shutil.copytree(self.folder / "model", target, dirs_exist_ok=True)
-        self.done.write_text(self.recipe)
+        self.done.write_text(self.recipe, "utf-8")
         return True
 
     def stop(self):

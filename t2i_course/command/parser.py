@@ -11,6 +11,7 @@ __all__ = ['Failed', 'Parser', 'number', 'check_writable', 'why_not', 'check_new
 # %% ../../nbs/command/parser.ipynb #c002
 import argparse, errno, os, stat, sys
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 # %% ../../nbs/command/parser.ipynb #c004
@@ -170,7 +171,8 @@ def steady_streams():
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
-    out, err = (open(os.devnull, "w") if stream is None else stream for stream in before)
+    nowhere = partial(open, os.devnull, "w", encoding="utf-8")
+    out, err = (nowhere() if stream is None else stream for stream in before)
     sys.stdout, sys.stderr = Steady(out), Steady(err)
     try:
         yield

@@ -269,7 +269,8 @@ def cache_folder(folder=None):
     )
     place = os.path.expanduser(place)
     if place.startswith("~"):  # no HOME, and a user that the system does not know
-        return Path(tempfile.gettempdir()) / f"t2i_course-{os.getuid()}"
+        who = os.getuid() if hasattr(os, "getuid") else "user"  # Windows has no numbers
+        return Path(tempfile.gettempdir()) / f"t2i_course-{who}"
     return Path(place) / "t2i_course"
 
 # %% ../../nbs/data/emoji.ipynb #c048

@@ -27,6 +27,7 @@ HOMES = {
     "imagen": "9 Imagen",
     "evaluation": "10 Is it the best yet?",
     "palette": "11 Pictures from pictures",
+    "swift": "12 Fewer steps",
 }
 
 
