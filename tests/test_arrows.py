@@ -22,6 +22,7 @@ READINGS = [
     "imagen",
     "evaluation",
     "palette",
+    "swift",
     "gan",
 ]
 # what `t2i train` and `t2i evaluate` may not need: a GPU machine has only torch, numpy, einops,

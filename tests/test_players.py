@@ -9,7 +9,7 @@ import pytest
 READINGS = sorted(Path(__file__).resolve().parents[1].glob("nbs/readings/*.ipynb"))
 WALK = re.compile(r"step \d|t = \d|\d+ steps to go")  # labels of a walk from noise to picture
 # saved before there were so many frames, and to be saved again: reading -> cells
-LEFT = {"01_diffusion": {"c173"}, "06_glide": {"c095"}, "09_imagen": {"c078"}}
+LEFT = {"01_diffusion": {"c173"}, "09_imagen": {"c078"}}
 
 
 def players(path):

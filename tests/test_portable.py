@@ -1,5 +1,5 @@
-"""What another system than Linux needs: files whose names and bytes are the same there, text read
-and written as UTF-8, nothing of POSIX alone, and commands that say what `make` does.
+"""What another system than Linux needs: files whose names and bytes are the same there, text
+read and written as UTF-8, nothing of POSIX alone, and commands that say what `make` does.
 """
 
 import ast

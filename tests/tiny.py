@@ -157,6 +157,22 @@ def palette():
     return Palette.create(image_size=16, unet=net)
 
 
+def swift():
+    from t2i_course.swift import Swift
+
+    return Swift.create(teacher=ldm_folder(), intervals=10, num_steps=2)
+
+
+@cache
+def ldm_folder() -> str:
+    """A folder with a tiny LatentDiffusion, as long as the tests run."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    torch.manual_seed(0)
+    ldm_plain().save_pretrained(folder, dtype=torch.float32)
+    return f"{folder}/"
+
+
 def gan():
     from t2i_course.gan import GAN
 
@@ -168,7 +184,7 @@ def gan():
 
 
 MADE = pixel, clip, dalle, glide, ldm, ldm_plain, ldm_vq, unclip, imagen
-MADE += stable_diffusion, deepfloyd, palette, gan
+MADE += stable_diffusion, deepfloyd, palette, swift, gan
 SYSTEMS = {f.__name__: f for f in MADE}
 DRAWS = {
     "pixel": [dict(sampler=s, num_steps=4) for s in ("ddpm", "ddim", "dpm++")],
@@ -189,6 +205,7 @@ DRAWS = {
     "stable_diffusion": [dict(num_steps=4)],
     "deepfloyd": [dict(num_steps=4)],
     "gan": [dict(), dict(truncation=0.5)],
+    "swift": [dict(num_steps=2), dict(num_steps=4)],
 }
 # with a picture (3, 16, 16) and a mask (16, 16), both on the CPU
 EDITS = {
@@ -231,6 +248,7 @@ STAGES = {
     "deepfloyd": [],
     "palette": ["model"],
     "gan": ["model"],
+    "swift": ["model"],
 }
 
 

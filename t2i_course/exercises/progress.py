@@ -27,7 +27,7 @@ HOMES = {
     "imagen": "9 Imagen",
     "evaluation": "10 Is it the best yet?",
     "palette": "11 Pictures from pictures",
-    "gan": "13 Before diffusion",
+    "swift": "12 Fewer steps",
 }
 
 

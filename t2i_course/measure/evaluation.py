@@ -59,7 +59,7 @@ _ROWS = [
     (8, "unclip", "unclip.UnCLIP", "a prior makes CLIP's embedding, a decoder paints it"),
     (9, "imagen", "imagen.Imagen", "a frozen language model reads, a cascade draws"),
     (11, "palette", "palette.Palette", "colours, fills, widens and mends pictures"),
-    (13, "gan", "gan.GAN", "one call draws a picture of one large thing"),
+    (12, "swift", "swift.Swift", "latent diffusion taught to draw in one to four calls"),
 ]
 _DOES = {"clip": "judges", "palette": "edits"}  # the others draw
 SYSTEMS = {

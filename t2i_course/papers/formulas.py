@@ -9,7 +9,8 @@ __all__ = ['FORMULAS', 'OPERATORS', 'ADM', 'formula', 'evaluate', 'unet_paramete
            'clip_parameters', 'ldm_parameters', 'dvae_parameters', 'glide_parameters', 'glide_full_parameters',
            'unclip_parameters', 'imagen_parameters', 'even_destruction', 'linear_alpha_bar', 'prior_bits',
            'cosine_alpha_bar', 'cosine_clipped', 'ddim_meets_ddpm', 'solver_order', 'linear_left', 'mean_quality',
-           'error_ratio', 'game_value', 'smallest_game', 'guidance_forms_agree', 'log_snr_range']
+           'error_ratio', 'halvings', 'v_weight_agrees', 'vp_left', 'karras_level', 'karras_skip', 'lcm_time',
+           'half_life', 'guidance_forms_agree', 'log_snr_range']
 
 # %% ../../nbs/papers/formulas.ipynb #c003
 import ast, math, operator
@@ -349,24 +350,58 @@ def error_ratio(decibels):
     """How many times larger a squared error is that lies so many dB of PSNR lower."""
     return 10 ** (decibels / 10)
 
-# %% ../../nbs/papers/formulas.ipynb #pf00b
+# %% ../../nbs/papers/formulas.ipynb #pf012
 @formula
-def game_value(apart):
-    """Value of a GAN's game with the best judge, for two even crowds of which a share `apart`
-    of the places belongs to one of them alone.
-    """
-    together, alone = 1 - apart, apart
-    both = 2 * together * math.log(1 / 2) if together else 0.0
-    return both + 2 * alone * math.log(1)
+def halvings(before, after):
+    """Rounds of halving that bring so many steps down to so few."""
+    return round(math.log2(before / after))
 
 
 @formula
-def smallest_game(gamma, slope=0.5):
-    """Largest real part of the eigenvalues of the Dirac-GAN's steps at its goal, the matrix
-    ((0, -slope), (slope, -gamma)).
-    """
-    square = gamma**2 / 4 - slope**2
-    return -gamma / 2 + (math.sqrt(square) if square > 0 else 0.0)
+def v_weight_agrees(x_t=0.7, right=0.3, wrong=-0.2):
+    """Whether (error in v)^2 = (SNR + 1) (error in x_0)^2, at three levels of noise."""
+
+    def velocity(x_0, a):
+        eps = (x_t - a**0.5 * x_0) / (1 - a) ** 0.5
+        return a**0.5 * eps - (1 - a) ** 0.5 * x_0
+
+    def gap(a):
+        in_v = (velocity(right, a) - velocity(wrong, a)) ** 2
+        return in_v - (a / (1 - a) + 1) * (right - wrong) ** 2
+
+    return all(abs(gap(a)) < 1e-9 for a in (0.1, 0.5, 0.9))
+
+
+@formula
+def vp_left(t, low, high):
+    """Share of the variance left at time t of the variance-preserving SDE, beta linear."""
+    return math.exp(-low * t - 0.5 * (high - low) * t**2)
+
+# %% ../../nbs/papers/formulas.ipynb #pf013
+@formula
+def karras_level(i, n, low=0.002, high=80.0, rho=7.0):
+    """Noise level i of n rising ones (EDM)."""
+    start, end = low ** (1 / rho), high ** (1 / rho)
+    return (start + i / (n - 1) * (end - start)) ** rho
+
+
+@formula
+def karras_skip(sigma, low=0.002, sigma_data=0.5):
+    """c_skip of a consistency model at a noise level."""
+    return sigma_data**2 / ((sigma - low) ** 2 + sigma_data**2)
+
+
+@formula
+def lcm_time(i, num_steps, kept=50, T=1000):
+    """Time i of a latent consistency sampler of num_steps steps."""
+    times = [T // kept * (j + 1) - 1 for j in range(kept)][::-1]
+    return times[i * kept // num_steps]
+
+
+@formula
+def half_life(decay):
+    """Steps after which an average with this decay has forgotten half."""
+    return math.log(0.5) / math.log(decay)
 
 # %% ../../nbs/papers/formulas.ipynb #c033
 @formula
