@@ -28,6 +28,7 @@ HOMES = {
     "evaluation": "10 Is it the best yet?",
     "palette": "11 Pictures from pictures",
     "swift": "12 Fewer steps",
+    "gan": "13 Before diffusion",
 }
 
 

@@ -60,6 +60,7 @@ _ROWS = [
     (9, "imagen", "imagen.Imagen", "a frozen language model reads, a cascade draws"),
     (11, "palette", "palette.Palette", "colours, fills, widens and mends pictures"),
     (12, "swift", "swift.Swift", "latent diffusion taught to draw in one to four calls"),
+    (13, "gan", "gan.GAN", "one call draws a picture of one large thing"),
 ]
 _DOES = {"clip": "judges", "palette": "edits"}  # the others draw
 SYSTEMS = {

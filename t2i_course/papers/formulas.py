@@ -10,7 +10,7 @@ __all__ = ['FORMULAS', 'OPERATORS', 'ADM', 'formula', 'evaluate', 'unet_paramete
            'unclip_parameters', 'imagen_parameters', 'even_destruction', 'linear_alpha_bar', 'prior_bits',
            'cosine_alpha_bar', 'cosine_clipped', 'ddim_meets_ddpm', 'solver_order', 'linear_left', 'mean_quality',
            'error_ratio', 'halvings', 'v_weight_agrees', 'vp_left', 'karras_level', 'karras_skip', 'lcm_time',
-           'half_life', 'guidance_forms_agree', 'log_snr_range']
+           'half_life', 'game_value', 'smallest_game', 'guidance_forms_agree', 'log_snr_range']
 
 # %% ../../nbs/papers/formulas.ipynb #c003
 import ast, math, operator
@@ -402,6 +402,25 @@ def lcm_time(i, num_steps, kept=50, T=1000):
 def half_life(decay):
     """Steps after which an average with this decay has forgotten half."""
     return math.log(0.5) / math.log(decay)
+
+# %% ../../nbs/papers/formulas.ipynb #pf00b
+@formula
+def game_value(apart):
+    """Value of a GAN's game with the best judge, for two even crowds of which a share `apart`
+    of the places belongs to one of them alone.
+    """
+    together, alone = 1 - apart, apart
+    both = 2 * together * math.log(1 / 2) if together else 0.0
+    return both + 2 * alone * math.log(1)
+
+
+@formula
+def smallest_game(gamma, slope=0.5):
+    """Largest real part of the eigenvalues of the Dirac-GAN's steps at its goal, the matrix
+    ((0, -slope), (slope, -gamma)).
+    """
+    square = gamma**2 / 4 - slope**2
+    return -gamma / 2 + (math.sqrt(square) if square > 0 else 0.0)
 
 # %% ../../nbs/papers/formulas.ipynb #c033
 @formula
