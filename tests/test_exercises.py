@@ -35,7 +35,7 @@ def module_of(path):
 READINGS = {module_of(p): p for p in sorted((cfg.nbs_path / "readings").glob("*.ipynb"))}
 # notebooks of other rooms that have exercises: networks.transformer
 NETWORKS = {p.stem: p for p in (cfg.nbs_path / "networks").glob("*.ipynb") if p.stem in MODULES}
-HOMES = READINGS | NETWORKS
+HOMES = NETWORKS | READINGS  # networks.gan is a part of reading 13
 
 
 def exercises_of(module):
