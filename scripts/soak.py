@@ -29,6 +29,7 @@ from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -38,7 +39,8 @@ from t2i_course.data.captioned import CaptionedImages, shapes
 from t2i_course.data.pictures import read_picture
 from t2i_course.guidance import PixelDiffusion
 from t2i_course.measure import evaluation, familiar
-from t2i_course.storage import WEIGHTS, load_tensors, save_tensors
+from t2i_course.storage import WEIGHTS, digest_of, load_tensors, read_header, save_tensors
+from t2i_course.storage import signed, write_json
 from t2i_course.system import Gallery, check_prompts
 from t2i_course.training.loop import train
 from t2i_course.training.recipe import Recipe
@@ -215,12 +217,25 @@ def damaged(content: bytes, dice: random.Random) -> bytes:
     return bytes(changed) if changed != content else damaged(content, dice)
 
 
+def unsigned(folder: Path) -> Path:
+    """The weights of a folder without their own checksum, as the first that shipped have none:
+    what they must be stands on their card.
+    """
+    file, card = folder / "model.safetensors", evaluation.read_card(folder)
+    words = signed(read_header(file)[1])[1]
+    tensors = safetensors.torch.load_file(file)
+    file.write_bytes(safetensors.torch.save(tensors, {"t2i": words}))
+    write_json(folder / "card.json", card | {"sha256": digest_of(folder)})
+    return folder
+
+
 def targets(folder: Path) -> dict[str, tuple[Path, object, bool]]:
     """{kind: (file, how it is read, whether it carries a checksum)}: other content in a file
     with a checksum must be refused; without one it must only do no harm.
     """
     shipped, saved = folder / "pixel-small", folder / "saved"
     shutil.copytree(WEIGHTS / "pixel-small", shipped)
+    unsigned(shipped)
     small_model().save_pretrained(saved, {"name": "saved"})
     data, checkpoint = folder / "set.safetensors", folder / "run" / "checkpoint.safetensors"
     shapes(16, 32).save(data)

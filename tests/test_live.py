@@ -205,7 +205,7 @@ def test_labels_are_the_tokens_that_clip_reads(page):
 
 def test_the_sampler_visits_the_courses_times(page):
     js = """async () => {
-        const { stepIndices } = await import('/sampler.js');
+        const { stepIndices } = await import('/steps.js');
         return Array.from({ length: 1000 }, (_, i) => stepIndices(1000, i + 1));
     }"""
     assert page.evaluate(js) == [step_indices(1000, n) for n in range(1, 1001)]
