@@ -18,11 +18,11 @@ from t2i_course.data.captioned import CaptionedImages
 from t2i_course.data.shapes import verify
 from t2i_course.diffusion import q_sample
 from t2i_course.ldm import LatentDiffusion
-from t2i_course.measure.board import scored_captions
-from t2i_course.measure.evaluation import held_out_captions, in_batches
+from t2i_course.measure.board import features_of, scored_captions, true_pictures
+from t2i_course.measure.evaluation import held_out_captions, in_batches, load_system
+from t2i_course.networks.perception import kernel_distance
 from t2i_course.storage import read_json, write_json
-from t2i_course.swift import Swift, ddim_step
-from t2i_course.swift import halving_target, lcm_target, level, pseudo_huber
+from t2i_course.swift import SlowCopy, Swift, ddim_step, halving_target, level
 from t2i_course.system import last
 from t2i_course.training.loop import batch_of, draw_rows
 from t2i_course.training.optimizers import EMA, optimizers_for
@@ -77,11 +77,15 @@ def by_calls(model: Swift, captions, seed: int, halving: bool) -> dict:
     return found
 
 
-def halving_loss(model, teacher, steps: int, z_0, told):
+def halving_loss(model, source, steps: int, batch):
     """Salimans & Ho's loss for a student of so many steps, in our teacher's form, x_0, with
-    weights SNR cut to 1 .. 5.
+    weights SNR cut to 1 .. 5. source: the student of the round before; None: the teacher.
     """
     schedule = model.latent.diffusion.schedule
+    with torch.no_grad():
+        z_0 = model.latent.latents_of(batch)
+        told, null = model.latent.conditions(batch["caption"])
+    teacher = source or model.guided_teacher(null)
     k = schedule.T // steps
     now = k * torch.randint(1, steps + 1, (len(z_0),)) - 1
     z_t = q_sample(schedule, z_0, now, torch.randn_like(z_0))
@@ -89,16 +93,6 @@ def halving_loss(model, teacher, steps: int, z_0, told):
     weight = schedule.snr[now].clamp(1, 5).float()
     error = (model.consistency()(z_t, now, told) - target).square().mean((1, 2, 3))
     return (weight * error).mean()
-
-
-def consistency_loss(model, teacher, target, z_0, told):
-    """LCM's, as Swift's own."""
-    schedule, k = model.latent.diffusion.schedule, 1000 // model.intervals
-    now = k * torch.randint(1, model.intervals + 1, (len(z_0),)) - 1
-    z_t = q_sample(schedule, z_0, now, torch.randn_like(z_0))
-    times = now, (now - k).clamp(min=0)
-    wanted = lcm_target(teacher, target, schedule, z_t, times, told)
-    return pseudo_huber(model.consistency()(z_t, now, told) - wanted).mean()
 
 
 def learn(model: Swift, loss_of, data, latents, seconds: float, seed: int) -> int:
@@ -114,10 +108,7 @@ def learn(model: Swift, loss_of, data, latents, seconds: float, seed: int) -> in
         batch = batch_of(data, latents, rows, "cpu", recipe.retell)
         torch.manual_seed(1000 * seed + step)
         with rounding(recipe, torch.device("cpu")):
-            z_0 = model.latent.latents_of(batch)
-            with torch.no_grad():
-                told, null = model.latent.conditions(batch["caption"])
-            loss_of(z_0, told, null).backward()
+            loss_of(batch).backward()
         nn.utils.clip_grad_norm_(stage.parameters(), recipe.grad_clip)
         warm, cool = min(1, (step + 1) / recipe.warmup), min(1, 2 * (1 - spent / seconds))
         for optimizer in optimizers:
@@ -135,13 +126,11 @@ def methods(pictures: str, minutes: float, seed: int = 0):
     """Both distillations from the same weights, on the same batches, in the same CPU time."""
     data, captions = CaptionedImages.load(pictures).split("train"), held_out_captions(100)
     latents, found = Swift.create().latents(data), {"minutes": minutes, "captions": 100}
-    model = Swift.create()
-    teacher_of = Swift.create().guided_teacher  # of a copy: its weights stay
-    steps, source = [], None
+    model, steps, source = Swift.create(), [], None
     for number in HALVINGS:
 
-        def loss_of(z_0, told, null):
-            return halving_loss(model, source or teacher_of(null), number, z_0, told)
+        def loss_of(batch):
+            return halving_loss(model, source, number, batch)
 
         seconds = 60 * minutes / len(HALVINGS)
         steps.append(learn(model, loss_of, data, latents, seconds, seed + number))
@@ -150,35 +139,41 @@ def methods(pictures: str, minutes: float, seed: int = 0):
     keep("halving", found | {"steps": steps, "all true": shares})
 
     model = Swift.create()
-    target = copy.deepcopy(model).requires_grad_(False)
+    slow = SlowCopy(model.latent.diffusion)
 
-    def lcm_loss(z_0, told, null):
-        for slow, fast in zip(target.parameters(), model.parameters()):
-            slow.data.lerp_(fast.data, 0.05)
-        return consistency_loss(model, teacher_of(null), target.consistency(), z_0, told)
+    def lcm_loss(batch):
+        return model.distillation_loss(batch, slow)["loss"]
 
     steps = [learn(model, lcm_loss, data, latents, 60 * minutes, seed)]
     shares = by_calls(model, captions, seed, halving=False)
     keep("latent consistency", found | {"steps": steps, "all true": shares})
 
 
-def measured(system, captions: list[str], **options) -> dict:
-    """All-true share on the board's captions and seeds, and CPU seconds a picture."""
-    right, start = [], time.process_time()
-    for part, x in in_batches(system, captions, seed=1000, batch=20, progress=False, **options):
-        right += [all(verify(a, c).values()) for a, c in zip(x, part)]
+def measured(system, captions: list[str], eyes, **options) -> dict:
+    """On the board's captions and seeds: share all true, kernel distance x 1000 from true
+    pictures in the `eyes` of clip-small, and CPU seconds a picture.
+    """
+    parts, start = [], time.process_time()
+    for _, x in in_batches(system, captions, seed=1000, batch=20, progress=False, **options):
+        parts.append(x)
     seconds = (time.process_time() - start) / len(captions)
-    return {"all true": sum(right) / len(right), "seconds": round(seconds, 4)}
+    drawn = torch.cat(parts)
+    right = [all(verify(x, c).values()) for x, c in zip(drawn, captions)]
+    drawn = (127.5 * (drawn.clamp(-1, 1) + 1)).round().byte()
+    near = features_of(drawn, eyes), features_of(true_pictures(captions), eyes)
+    found = {"all true": sum(right) / len(right), "seconds": round(seconds, 4)}
+    return found | {"distance": round(kernel_distance(*near), 2)}
 
 
 def by_steps(name: str, system, steps: tuple, calls_a_step: int):
     """A system on the board's first hundred captions, by calls of its network."""
-    captions, found = scored_captions(100), {}
+    captions, eyes, found = scored_captions(100), load_system("clip-small"), {}
     for number in steps:
         ways = {}
         for sampler in ("ddim", "dpm++") if calls_a_step == 2 else (None,):
             options = {} if sampler is None else {"sampler": sampler}
-            ways[sampler or "own"] = measured(system, captions, num_steps=number, **options)
+            options |= {"num_steps": number}
+            ways[sampler or "own"] = measured(system, captions, eyes, **options)
         found[str(calls_a_step * number)] = ways
         keep(name, found)
 
@@ -193,6 +188,7 @@ if __name__ == "__main__":
     if args.study == "methods":
         methods(args.pictures, args.minutes)
     elif args.study == "student":
+        by_steps("untrained", Swift.create(), (1, 2, 4, 8), 1)  # the teacher's copy
         by_steps("student", Swift.from_pretrained("swift-small"), (1, 2, 4, 8), 1)
     else:
         teacher = LatentDiffusion.from_pretrained("ldm-small")

@@ -10,6 +10,7 @@ __all__ = ['Gather', 'processes', 'gather', 'twins_of', 'contrastive_loss', 'che
 
 # %% ../nbs/readings/04_clip.ipynb #c003
 import random
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -21,8 +22,8 @@ from .data.pictures import check_range, check_tensor
 from .networks.text import Tokenizer
 from .networks.transformer import Block, Transformer, attention
 from .published.clip import PUBLISHED, published_names
-from .published.files import file_of, published_state
-from .storage import load_strictly
+from .published.files import digest, file_of, published_state
+from .storage import find_pretrained, load_strictly
 from .system import Saved
 
 # %% ../nbs/readings/04_clip.ipynb #c034
@@ -348,6 +349,21 @@ def text_features(self: CLIP, captions: list[str], groups: int = 4) -> Tensor:
     back = order.argsort().to(self.device)
     return F.normalize(torch.cat(parts)[back].float(), dim=-1)
 
+# %% ../nbs/readings/04_clip.ipynb #c076w
+@patch
+def words(self: CLIP, captions: list[str], length: int | None = None) -> dict[str, Tensor]:
+    """Captions to {"states": (B, L, dim), the text encoder's last at each word, "mask": (B, L),
+    True for words, "vector": (B, embed), the caption's embedding, of any length}; L as the
+    longest needs, or `length`.
+    """
+    ids = self.encode(captions)
+    end = ids.argmax(-1)
+    ids = F.pad(ids, (0, max(0, (length or 0) - ids.shape[1])))
+    rows, places = (torch.arange(n, device=ids.device) for n in ids.shape)
+    states = self.text_encoder.states(ids)
+    vector = self.text_encoder.projection(states[rows, end])
+    return {"states": states, "mask": places <= end[:, None], "vector": vector}
+
 # %% ../nbs/readings/04_clip.ipynb #c076c
 @patch
 def look(self: CLIP, images: Tensor) -> Tensor:
@@ -530,3 +546,16 @@ def from_published(
     state = published_names(published_state(repo, revision=revision))
     model = load_strictly(cls(**PUBLISHED[repo] | {"tokenizer": bpe}), state, repo)
     return model.to(device, dtype).eval()
+
+# %% ../nbs/readings/04_clip.ipynb #c076d
+@patch(cls_method=True)
+def borrowed(cls: CLIP, name: str, wanted: str | None) -> CLIP:
+    """A CLIP (shipped name, folder or published name) for a system that works in its space:
+    frozen. ValueError where its weights have another digest than `wanted` (None: any).
+    """
+    if wanted and digest(find_pretrained(name) / "model.safetensors") != wanted:
+        other = f"in the space of another CLIP than the {Path(name).name!r} here"
+        advice = "train it again, or restore the CLIP it was trained with"
+        raise ValueError(f"this system was trained {other}; {advice}")
+    judge = cls.from_published(name) if name in PUBLISHED else cls.from_pretrained(name)
+    return judge.requires_grad_(False)

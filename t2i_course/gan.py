@@ -123,11 +123,8 @@ class GAN(TextToImage):
         truncation: float = 1.0,
     ):
         super().__init__()
-        if clip_digest and digest(find_pretrained(clip) / "model.safetensors") != clip_digest:
-            advice = "train it again, or restore the CLIP it was trained with"
-            raise ValueError(f"this GAN reads with another CLIP than {clip!r} here; {advice}")
         # in lists: not ours to save
-        self._clip, self._discriminator = [CLIP.from_pretrained(clip).requires_grad_(False)], []
+        self._clip, self._discriminator = [CLIP.borrowed(clip, clip_digest)], []
         text = self.clip.text_encoder
         sizes = dict(text=text.position_embedding.shape[1], vector=text.projection.out_features)
         self.generator = Generator(**sizes | generator)
@@ -174,14 +171,10 @@ def read(self: GAN, captions: list[str], length: int | None = None) -> dict[str,
     words, "vector": (B, vector), its caption embedding times the root of its size}; L as the
     longest needs, or `length`.
     """
-    ids, text = self.clip.encode(captions), self.clip.text_encoder
-    end = ids.argmax(-1)
-    ids = F.pad(ids, (0, max(0, (length or 0) - ids.shape[1])))
-    rows, places = (torch.arange(n, device=ids.device) for n in ids.shape)
-    states = text.states(ids)
-    vector = F.normalize(text.projection(states[rows, end]), dim=-1)
+    told = self.clip.words(captions, length)
+    vector = F.normalize(told["vector"], dim=-1)
     vector = vector * vector.shape[-1] ** 0.5
-    return {"tokens": states, "mask": places <= end[:, None], "vector": vector}
+    return {"tokens": told["states"], "mask": told["mask"], "vector": vector}
 
 # %% ../nbs/readings/13_gan.ipynb #n13draw
 @patch

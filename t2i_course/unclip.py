@@ -122,13 +122,8 @@ def use_clip(self: UnCLIP, clip: str, clip_digest: str | None):
 
     ValueError where clip_digest is that of other weights.
     """
-    if clip_digest and digest(find_pretrained(clip) / "model.safetensors") != clip_digest:
-        other = f"in the space of another CLIP than the {Path(clip).name!r} here"
-        advice = "train it again, or restore the CLIP it was trained with"
-        raise ValueError(f"this unCLIP was trained {other}; {advice}")
-    judge = CLIP.from_published(clip) if clip in PUBLISHED else CLIP.from_pretrained(clip)
     # in a list: it is not ours to train or to save
-    self._clip, self._embedded = [judge.requires_grad_(False)], (None, None)
+    self._clip, self._embedded = [CLIP.borrowed(clip, clip_digest)], (None, None)
 
 
 @patch(as_prop=True)
@@ -149,15 +144,11 @@ def read(self: UnCLIP, captions: list[str], length: int | None = None) -> dict[s
     """Captions to {"states": (B, L, text_dim), "mask": (B, L), True for words, "vector":
     (B, embed), CLIP's text embedding z_t}; L as the longest needs, or `length`.
     """
-    ids = self.clip.encode(captions)
-    end = ids.argmax(-1)
-    ids = F.pad(ids, (0, max(0, (length or 0) - ids.shape[1])))
-    rows, places = (torch.arange(n, device=ids.device) for n in ids.shape)
-    states = self.clip.text_encoder.states(ids)
-    vector = self.clip.text_encoder.projection(states[rows, end]).float()
+    told = self.clip.words(captions, length)
+    vector = told["vector"].float()
     if self.unit:
         vector = F.normalize(vector, dim=-1)
-    return {"states": states.float(), "mask": places <= end[:, None], "vector": vector}
+    return {"states": told["states"].float(), "mask": told["mask"], "vector": vector}
 
 
 @patch

@@ -327,7 +327,8 @@ def legend(self: Board) -> str:
     if shown:
         lines.append(f"emoji: recognised by a stranger, of {shown} seen / {shown} held out")
     lines.append("distance: kernel distance x 1000 in clip-small's eyes (no FID, no KID)")
-    lines.append("trained: minutes of all its networks; pace: seconds a picture, pixel = 1")
+    lines.append("trained: minutes of its networks, beyond any that they started from")
+    lines.append("pace: seconds a picture, pixel = 1")
     if any(stale(name, row) for name, row in self.rows.items()):
         lines.append("* measured with earlier weights than those that ship now")
     return "\n".join(lines)

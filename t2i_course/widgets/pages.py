@@ -6,10 +6,10 @@ Docs: https://t2i-course.github.io/t2i_course/widgets/pages.html.md"""
 
 # %% auto #0
 __all__ = ['FOLDER', 'STATIC_BYTES', 'source', 'parts', 'module', 'stylesheet', 'plain', 'inlined', 'stored_page', 'live_kernel',
-           'Shown']
+           'OfInit', 'Shown']
 
 # %% ../../nbs/widgets/pages.ipynb #c003
-import base64, functools, hashlib, html, json, os, re
+import base64, functools, hashlib, html, inspect, json, os, re
 from pathlib import Path
 import anywidget, traitlets
 import t2i_course
@@ -88,7 +88,7 @@ def stored_page(
         f'<script type="module">{script}</script>'
     )
 
-# %% ../../nbs/widgets/pages.ipynb #c009
+# %% ../../nbs/widgets/pages.ipynb #c009k
 def live_kernel() -> bool:
     """Is there a kernel a page can talk to? Not in a plain script, and not while the tests save
     outputs (IN_TEST).
@@ -98,6 +98,16 @@ def live_kernel() -> bool:
     return bool(getattr(get_ipython(), "kernel", None)) and not os.environ.get("IN_TEST")
 
 
+class OfInit:
+    """A class's signature: its `__init__`'s. (Python before 3.11.4 would first look at the
+    `__new__` of traitlets.)
+    """
+
+    def __get__(self, widget, kind):
+        own = inspect.signature(kind.__init__)
+        return own.replace(parameters=list(own.parameters.values())[1:])
+
+# %% ../../nbs/widgets/pages.ipynb #c009
 class Shown(anywidget.AnyWidget):
     """A widget that is saved with its page: `html()` is what a reader without a kernel sees.
 
@@ -106,6 +116,7 @@ class Shown(anywidget.AnyWidget):
     """
 
     FILE, STATE = "", ()
+    __signature__ = OfInit()
     title, caption = (traitlets.Unicode("").tag(sync=True) for _ in range(2))
     css = traitlets.Unicode("").tag(sync=True)
 
