@@ -547,7 +547,7 @@ def from_published(
     model = load_strictly(cls(**PUBLISHED[repo] | {"tokenizer": bpe}), state, repo)
     return model.to(device, dtype).eval()
 
-# %% ../nbs/readings/04_clip.ipynb #c076d
+# %% ../nbs/readings/04_clip.ipynb #e41c4e8d
 @patch(cls_method=True)
 def borrowed(cls: CLIP, name: str, wanted: str | None) -> CLIP:
     """A CLIP (shipped name, folder or published name) for a system that works in its space:
