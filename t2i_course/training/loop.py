@@ -56,14 +56,16 @@ def batch_of(
     data, prepared: dict[str, Tensor], rows: Tensor, device: torch.device, retell: float = 0.0
 ) -> dict:
     """{"image": (B, 3, H, W) in [-1, 1], "caption": B strings, ...: rows of what is prepared}.
-    retell: above 0, the captions are told anew by `data.retold`.
+    retell: above 0, the captions are told anew by `data.retold`. Data that are no pictures,
+    whose `images` are (N,) numbers, give none.
     """
-    image = data.images[rows].to(device).float() / 127.5 - 1
     caption = [data.captions[i] for i in rows.tolist()]
     if retell:
         caption = data.retold(caption, retell)
     extra = {name: values[rows].to(device) for name, values in prepared.items()}
-    return {"image": image, "caption": caption} | extra
+    if data.images.ndim == 4:
+        extra["image"] = data.images[rows].to(device).float() / 127.5 - 1
+    return {"caption": caption} | extra
 
 # %% ../../nbs/training/loop.ipynb #c009
 def shards_of(recipe: Recipe, processes: int) -> int:
