@@ -8,8 +8,8 @@ Docs: https://t2i-course.github.io/t2i_course/data/tunes.html.md"""
 __all__ = ['COUNTS', 'TEMPI', 'CONTOURS', 'REGISTERS', 'INSTRUMENTS', 'CLAIMS', 'EXAMPLE', 'RATE', 'TICK', 'TICKS', 'SAMPLES',
            'SCALES', 'BEATS', 'OVERTONES', 'FADE', 'Tune', 'write_caption', 'read_caption', 'all_tunes', 'is_held_out',
            'captions', 'Note', 'hertz', 'compose', 'play_note', 'synthesise', 'sample_tune', 'loudness', 'onsets',
-           'pitch_of', 'overtone_share', 'contour_of', 'instrument_of', 'listen', 'verify', 'Tunes', 'make_tunes',
-           'wav_bytes']
+           'pitch_of', 'overtone_share', 'contour_of', 'instrument_of', 'hear_notes', 'listen', 'verify', 'Tunes',
+           'make_tunes', 'wav_bytes']
 
 # %% ../../nbs/data/tunes.ipynb #tn02
 import io, re, wave as wave_files
@@ -228,7 +228,7 @@ def overtone_share(wave: np.ndarray, pitch: float) -> float:
     return float(power[f > 1.5 * hertz(pitch)].sum() / (power[f > 100].sum() + 1e-12))
 
 # %% ../../nbs/data/tunes.ipynb #tn18
-def contour_of(pitches: list[float]) -> str:
+def contour_of(pitches) -> str:
     """The word for a row of pitches, "?" where none fits. Steps below a semitone are none."""
     steps = np.diff(pitches)
     if not len(steps):
@@ -239,7 +239,7 @@ def contour_of(pitches: list[float]) -> str:
     return "?"
 
 
-def instrument_of(wave: np.ndarray, begins: list[int], pitches: list[float]) -> str:
+def instrument_of(wave: np.ndarray, begins, pitches) -> str:
     """Which instrument played: samples and, for each note, where it begins and its pitch."""
     falls, shares = [], []
     for at, pitch in zip(begins, pitches):
@@ -250,6 +250,26 @@ def instrument_of(wave: np.ndarray, begins: list[int], pitches: list[float]) -> 
         return "harp"
     return "trumpet" if np.median(shares) > 0.2 else "flute"
 
+# %% ../../nbs/data/tunes.ipynb #tn18n
+def hear_notes(wave: np.ndarray) -> list[tuple[int, int, float]]:
+    """The notes in samples (12800,): (first sample, last sample, pitch as a MIDI number).
+
+    A note lasts until it is quieter by 15 dB or the next begins.
+    """
+    hop = 40
+    if np.abs(wave).max() < 1e-3:
+        return []
+    level = loudness(wave, hop)
+    starts = [i for i in onsets(level) if hop * i + 720 <= SAMPLES]
+    notes = []
+    for i, following in zip(starts, [*starts[1:], len(level)]):
+        after = level[i + 10 : following]
+        quiet = np.flatnonzero(after < after.max(initial=-99) - 15)
+        end = i + 10 + int(quiet[0]) if len(quiet) else following
+        pitch = pitch_of(wave[hop * i + 120 : hop * i + 680])
+        notes.append((hop * i, hop * end, float(pitch)))
+    return notes
+
 # %% ../../nbs/data/tunes.ipynb #tn19
 def listen(wave: np.ndarray) -> Tune:
     """What is heard in samples (12800,): a Tune whose words are "?" where none fits.
@@ -259,12 +279,10 @@ def listen(wave: np.ndarray) -> Tune:
     wave = np.asarray(wave, dtype=np.float64)
     if wave.shape != (SAMPLES,) or not np.isfinite(wave).all():
         raise ValueError(f"a tune is {SAMPLES} finite numbers, got the shape {wave.shape}")
-    hop, silent = 40, np.abs(wave).max() < 1e-3
-    begins = [] if silent else [hop * i for i in onsets(loudness(wave, hop))]
-    begins = [at for at in begins if at + 720 <= SAMPLES]
-    if not begins:
+    notes = hear_notes(wave)
+    if not notes:
         return Tune(0, "?", "?", "?", "?")
-    pitches = [pitch_of(wave[at + 120 : at + 680]) for at in begins]
+    begins, _, pitches = zip(*notes)
     gaps = np.diff(begins) / TICK
     even = len(gaps) > 0 and gaps.max() < 1.4 * gaps.min()
     tempo = ("slow" if gaps.mean() > 13 else "fast") if even else "?"
