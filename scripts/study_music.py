@@ -88,18 +88,9 @@ def books() -> dict:
             sound = griffin_lim(sizes_of(back)) if frames else back.reshape(-1, SAMPLES)
             rows[name].append(kept(sound, exam.captions))
         error = (log_frames(sound) - wanted).square().mean().sqrt()
-        surprise = bits_to_say(quantizer.encode(cut(waves))[..., 0], 128)
-        sharp[name] = {"error": round(float(error), 4), "bits": round(surprise, 3)}
+        sharp[name] = round(float(error), 4)
         print(name, rows[name], sharp[name], flush=True)
-    return {"tunes": len(exam), "size": 128, "kept": rows, "of four books": sharp}
-
-
-def bits_to_say(ids: torch.Tensor, size: int) -> float:
-    """How many bits the next id needs where the one before is known: ids (B, T)."""
-    pairs = torch.bincount((ids[:, :-1] * size + ids[:, 1:]).flatten(), minlength=size**2)
-    p = pairs.double().view(size, size) / pairs.sum()
-    entropy = torch.special.entr(p).sum() - torch.special.entr(p.sum(1)).sum()
-    return float(entropy / np.log(2))
+    return {"tunes": len(exam), "size": 128, "kept": rows, "error of four": sharp}
 
 
 def pieces(waves: torch.Tensor) -> torch.Tensor:

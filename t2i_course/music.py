@@ -47,7 +47,7 @@ def plan(pattern: str, frames: int, books: int) -> Tensor:
     late = torch.arange(frames + books - 1)[:, None] - book
     return torch.where((late >= 0) & (late < frames), late, -1)
 
-
+# %% ../nbs/readings/15_music.ipynb #m15lay
 def lay_out(ids: Tensor, when: Tensor, empty: int) -> Tensor:
     """Tokens (B, frames, books) in the order of a plan: (B, steps, books), `empty` in places
     where none is written.
@@ -190,6 +190,20 @@ def codes_of(self: MusicGen, data: Tunes, chunk: int = 256) -> dict[str, Tensor]
     return {"codes": torch.cat(parts)}
 
 
+@patch(cls_method=True)
+def create(cls: MusicGen, captions: list[str] = (), **config) -> MusicGen:
+    """A new, untrained model of the shipped size; `config` overrides the constructor's
+    arguments. Its words are those of the grammar, whatever the captions.
+    """
+    return cls(**config)
+
+
+@patch(cls_method=True)
+def own_data(cls: MusicGen) -> Tunes:
+    """The tunes that `t2i train` teaches it."""
+    return make_tunes(24_000)
+
+
 @patch(as_prop=True)
 def stages(self: MusicGen) -> dict[str, nn.Module]:
     """One stage: the quantiser is made before it begins."""
@@ -234,7 +248,7 @@ def play(self: MusicGen, codes: Tensor) -> Tensor:
     return griffin_lim(sizes_of(self.quantizer.decode(codes))).clamp(-1, 1)
 
 # %% ../nbs/readings/15_music.ipynb #m15call
-@dataclass
+@dataclass(repr=False)
 class Playlist:
     """Tunes with their prompts. waves: (N, 12800) float32 in [-1, 1], codes: (N, frames,
     books), prompts: N strings. Shows itself in a notebook, to be heard.
@@ -246,6 +260,9 @@ class Playlist:
 
     def __len__(self) -> int:
         return len(self.prompts)
+
+    def __repr__(self) -> str:
+        return f"Playlist({len(self)} tunes: {', '.join(map(repr, self.prompts[:4]))})"
 
     def _repr_html_(self) -> str:
         from t2i_course.widgets.sound import playlist
@@ -284,3 +301,15 @@ def all_true(model: MusicGen, prompts: list[str], seed: int = 0, **options) -> t
     found = [list(verify(*one).values()) for one in zip(heard, prompts)]
     share = np.mean(found, axis=0).round(4).tolist()
     return round(float(np.mean([all(row) for row in found])), 4), dict(zip(CLAIMS, share))
+
+
+@patch
+def score(self: MusicGen, seed: int = 0) -> dict[str, dict]:
+    """What `t2i evaluate` measures: all-true of held-out captions, three tunes each, and of the
+    others, one each; how often each claim is heard.
+    """
+    found = {}
+    for name, told in (("held_out", captions("test") * 3), ("seen", captions("train"))):
+        share, claims = all_true(self, told, 1000 * seed)
+        found[name] = {"all_true": share, "n": len(told)} | claims
+    return found

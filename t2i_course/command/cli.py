@@ -25,6 +25,7 @@ from t2i_course.measure.evaluation import (
     read_card,
 )
 from ..storage import WEIGHTS, digest_of, write_json
+from .play import add_play, play_command
 from .train import add_train, train_command
 
 # %% ../../nbs/command/cli.ipynb #c034
@@ -174,7 +175,8 @@ def measure_judge(model, card: dict, args) -> dict:
         "command": f"t2i evaluate {card['name']} --seed {args.seed}",
         "date": date.today().isoformat(),
     }
-    kind = "tasks" if find_system(card["name"])[0].edits else "retrieval"
+    kinds = {"edits": "tasks", "plays": "tunes"}
+    kind = kinds.get(find_system(card["name"])[0].does, "retrieval")
     return card | {"scores": card.get("scores", {}) | {kind: scores | command}}
 
 # %% ../../nbs/command/cli.ipynb #c034d
@@ -339,6 +341,9 @@ exit codes: 0 fine, 1 the run failed, 2 the request was wrong, 130 stopped (Ctrl
 
 # %% ../../nbs/command/cli.ipynb #k006
 EXAMPLES |= {
+    "play": """examples:
+  t2i play "three fast rising notes on a high flute" --out tune.wav
+  t2i play "two slow falling notes on a low harp" --n 4 --seed 7""",
     "evaluate": """examples:
   t2i evaluate pixel --captions 100    look, write nothing
   t2i evaluate runs/pixel/model --guidance 1 2 3 5    write the best into its card.json
@@ -383,6 +388,7 @@ def parser() -> Parser:
     add_draw(command("draw", draw_command, "draw pictures of prompts"))
     editing = "paint a part of a picture anew, or colour, widen, mend it"
     add_edit(command("edit", edit_command, editing))
+    add_play(command("play", play_command, "play a tune that a caption describes"))
     add_train(command("train", train_command, "train a system, with checkpoints to go on from"))
     add_evaluate(
         command(

@@ -85,6 +85,8 @@ def check_able(args):
     advice = "it judges pictures that others draw: t2i draw PROMPT --rerank 8"
     if system.edits:
         advice = f"it edits pictures: t2i edit picture.png --task {TASKS[0]}"
+    if system.plays:
+        advice = "it plays tunes: t2i play 'three fast rising notes on a high flute'"
     raise ValueError(f"{args.system} does not draw; {advice}")
 
 # %% ../../nbs/command/draw.ipynb #d003

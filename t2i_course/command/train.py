@@ -63,7 +63,9 @@ def size_of(cls: type, name: str = "image_size") -> int | None:
 
 # %% ../../nbs/command/train.ipynb #c006
 def describe(data) -> str:
-    """A data set in words: how many pictures of what."""
+    """A data set in words: how many pictures of what, or what it says of itself."""
+    if hasattr(data, "describe"):
+        return data.describe()
     kinds = {s: data.styles.count(s) for s in sorted(set(data.styles))}
     return f"{len(data):,} pictures of {data.size} px: " + ", ".join(
         f"{n:,} {s}" for s, n in kinds.items()
@@ -190,6 +192,10 @@ def model_and_data(cls: type, start: Path | str | None, args):
             raise ValueError(
                 f"{folder} holds a {kind}, not a {cls.__name__}; start from another folder"
             )
+    if hasattr(cls, "own_data"):  # not taught by pictures
+        if args.data:
+            raise ValueError(f"{cls.__name__} makes its own data; leave --data out")
+        return model or cls.create(), cls.own_data(), folder
     if args.data is None:
         say("reading the training pictures; the first time they are rendered: a minute")
     size = size_of(cls, "data_size") or (model.image_size if model else size_of(cls) or 32)
@@ -233,7 +239,9 @@ def train_command(args) -> int:
         run_stages(model, data, recipes, out, save, device == "cpu", args)
     if is_main():
         draw = f"t2i draw 'a red star on a white background' --system {export}; "
-        print(f"{export}\nnext: {draw if system.draws else ''}t2i evaluate {export}")
+        play = f"t2i play 'three fast rising notes on a high flute' --system {export}; "
+        first = {"draws": draw, "plays": play}.get(system.does, "")
+        print(f"{export}\nnext: {first}t2i evaluate {export}")
     return 0
 
 # %% ../../nbs/command/train.ipynb #t002

@@ -320,6 +320,10 @@ class Tunes:
     def __len__(self) -> int:
         return len(self.captions)
 
+    def describe(self) -> str:
+        """How many tunes, in words."""
+        return f"{len(self):,} tunes of {SAMPLES / RATE:g} seconds"
+
     def waves(self, rows=None) -> np.ndarray:
         """The samples of some of the tunes (all): (n, 12800) float32."""
         rows = range(len(self)) if rows is None else rows

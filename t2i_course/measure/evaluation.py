@@ -25,7 +25,8 @@ class System:
     """A system of the course: the module and class that hold it, the name of its shipped
     weights, the number of its reading, one sentence.
 
-    does: "draws" prompts, "judges" what others draw (CLIP), or "edits" pictures (Palette).
+    does: "draws" prompts, "judges" what others draw (CLIP), "edits" pictures (Palette), or
+    "plays" tunes (MusicGen).
     """
 
     module: str
@@ -45,6 +46,11 @@ class System:
         """Whether it edits pictures, by tasks."""
         return self.does == "edits"
 
+    @property
+    def plays(self) -> bool:
+        """Whether it plays captions of tunes."""
+        return self.does == "plays"
+
     def load_class(self) -> type:
         """The class itself; importing it imports PyTorch."""
         return getattr(import_module(self.module), self.class_name)
@@ -61,8 +67,9 @@ _ROWS = [
     (11, "palette", "palette.Palette", "colours, fills, widens and mends pictures"),
     (12, "swift", "swift.Swift", "latent diffusion taught to draw in one to four calls"),
     (13, "gan", "gan.GAN", "one call draws a picture of one large thing"),
+    (15, "tunes", "music.MusicGen", "plays tunes whose captions a program hears"),
 ]
-_DOES = {"clip": "judges", "palette": "edits"}  # the others draw
+_DOES = {"clip": "judges", "palette": "edits", "tunes": "plays"}  # the others draw
 SYSTEMS = {
     name: System(
         f"t2i_course.{place.split('.')[0]}", place.split(".")[1], f"{name}-small", reading,
@@ -449,7 +456,7 @@ def card(system, name: str, runs: dict[str, dict]) -> dict:
         "system": type(system).__name__,
         "reading": reading,
         "parameters": sum(p.numel() for p in system.parameters()),
-        "image_size": system.image_size,
+        "image_size": getattr(system, "image_size", None),
         **whole,
         "licence": LICENCE,
         "scores": {},

@@ -10,7 +10,8 @@ __all__ = ['FORMULAS', 'OPERATORS', 'ADM', 'formula', 'evaluate', 'unet_paramete
            'unclip_parameters', 'imagen_parameters', 'even_destruction', 'linear_alpha_bar', 'prior_bits',
            'cosine_alpha_bar', 'cosine_clipped', 'ddim_meets_ddpm', 'solver_order', 'linear_left', 'mean_quality',
            'error_ratio', 'halvings', 'v_weight_agrees', 'vp_left', 'karras_level', 'karras_skip', 'lcm_time',
-           'half_life', 'game_value', 'smallest_game', 'guidance_forms_agree', 'log_snr_range']
+           'half_life', 'game_value', 'smallest_game', 'musicgen_parameters', 'pattern_steps', 'guidance_forms_agree',
+           'log_snr_range']
 
 # %% ../../nbs/papers/formulas.ipynb #c003
 import ast, math, operator
@@ -421,6 +422,23 @@ def smallest_game(gamma, slope=0.5):
     """
     square = gamma**2 / 4 - slope**2
     return -gamma / 2 + (math.sqrt(square) if square > 0 else 0.0)
+
+# %% ../../nbs/papers/formulas.ipynb #pf15a
+@formula
+def musicgen_parameters(width, layers, books=4, size=2048):
+    """Parameters of MusicGen's released decoder: blocks with self- and cross-attention and
+    three norms, without biases, a table and a head for each book, the last norm.
+    """
+    blocks = layers * (16 * width**2 + 3 * 2 * width)
+    return blocks + books * (2 * size + 1) * width + 2 * width
+
+
+@formula
+def pattern_steps(pattern, frames, books):
+    """Steps that a pattern of reading 15 needs."""
+    from t2i_course.music import plan
+
+    return len(plan(pattern, frames, books))
 
 # %% ../../nbs/papers/formulas.ipynb #c033
 @formula
