@@ -1,10 +1,10 @@
-"""Reading 15's study: three patterns at equal minutes, books, scales; into nbs/readings/studies.
+"""Reading 15's study: three patterns at equal time, books, scales.
 
-    python scripts/study_music.py patterns --minutes 2.5   # about ten minutes of one core
+    python scripts/study_music.py patterns --seconds 80   # of one core's own time, each
     python scripts/study_music.py books
     python scripts/study_music.py scales                   # with the weights that ship
 
-patterns   MusicGen with each pattern, from random weights, the same minutes, tunes and books
+patterns   a small MusicGen with each pattern, from random weights, the same seconds and tunes
 books      tunes to tokens and back, told by one to four books: how many keep all five claims;
            and the same with books of samples instead of frames
 scales     the shipped model by guidance and temperature
@@ -20,8 +20,6 @@ from t2i_course.data.tunes import CLAIMS, SAMPLES, captions, make_tunes, verify
 from t2i_course.music import MusicGen, all_true
 from t2i_course.networks.codec import ResidualQuantizer, griffin_lim, log_frames, sizes_of
 from t2i_course.storage import digest_of, find_pretrained, read_json, write_json
-from t2i_course.training.loop import train
-from t2i_course.training.recipe import Recipe
 
 FILE = Path(__file__).resolve().parents[1] / "nbs/readings/studies/music.json"
 HELD_OUT, SEEN = captions("test") * 3, captions("train")
@@ -34,34 +32,46 @@ def scores(model, **options) -> dict:
     return {"held_out": held_out, "seen": seen, "claims": claims}
 
 
-def patterns(minutes: float) -> dict:
-    """Each pattern, trained for the same minutes."""
-    data, rows, quantizer = make_tunes(6_000, seed=5), {}, None
+def patterns(seconds: float) -> dict:
+    """Each pattern in a small network, trained for the same seconds of one core's own time;
+    then the loss of held-out tunes, in nats a token, and how many are right.
+    """
+    data, exam, rows = make_tunes(3_000, seed=5), make_tunes(180, seed=8, split="test"), {}
+    teacher = MusicGen.from_pretrained("tunes-small")
+    codes, asked = teacher.codes_of(data)["codes"], teacher.codes_of(exam)["codes"]
     for pattern in ("delay", "parallel", "flat"):
         torch.manual_seed(0)
-        model = MusicGen(pattern=pattern)
-        if quantizer is not None:
-            model.quantizer.load_state_dict(quantizer)
-        stage = model.stages["model"]
-        prepared = stage.prepare(data)
-        quantizer = model.quantizer.state_dict()
-        stage.prepare = lambda data, prepared=prepared: prepared
-        about = dict(batch_size=64, lr=0.002, optimizer="muon", warmup=30, precision="bf16")
-        begin = time.perf_counter()
-        train(stage, data, Recipe(12, **about), progress=False, cpu=True)
-        steps = max(20, int(60 * minutes / (time.perf_counter() - begin) * 12))
-        torch.manual_seed(0)
-        fresh = MusicGen(pattern=pattern).state_dict()
-        fresh |= {k: v for k, v in model.state_dict().items() if k.startswith("quantizer")}
-        model.load_state_dict(fresh)
-        recipe = Recipe(steps, decay=int(0.7 * steps), ema=0.99, **about)
-        begin = time.perf_counter()
-        history = train(stage, data, recipe, progress=False, cpu=True)
-        took = (time.perf_counter() - begin) / 60
-        row = {"steps": steps, "calls": len(model.when), "minutes": round(took, 2)}
-        rows[pattern] = row | {"loss": round(history[-1]["loss"], 3)} | scores(model)
+        model = MusicGen(dim=96, depth=3, heads=3, pattern=pattern)
+        model.quantizer.load_state_dict(teacher.quantizer.state_dict())
+        steps = fit(model, data.captions, codes, seconds)
+        with torch.no_grad():
+            model.p_null = 0.0
+            loss = model.loss({"codes": asked, "caption": exam.captions})["loss"].item()
+        row = {"steps": steps, "calls": len(model.when), "loss": round(loss, 4)}
+        rows[pattern] = row | scores(model, guidance=1.0)
         print(pattern, rows[pattern], flush=True)
-    return {"minutes": minutes, "tunes": len(data), "rows": rows}
+    return {"seconds": seconds, "tunes": len(data), "rows": rows}
+
+
+def fit(model, told: list[str], codes: torch.Tensor, seconds: float, batch: int = 24) -> int:
+    """AdamW for so many seconds of this process; the rate falls to nothing with them. Gives
+    the number of steps.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.01)
+    dice, begin, steps = torch.Generator().manual_seed(0), time.process_time(), 0
+    while (spent := (time.process_time() - begin) / seconds) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * min(1, (steps + 1) / 30, 1.5 * (1 - spent))
+        rows = torch.randint(len(told), (batch,), generator=dice)
+        group = {"codes": codes[rows], "caption": [told[i] for i in rows]}
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model.loss(group)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        steps += 1
+    return steps
 
 
 def kept(waves, told: list[str]) -> float:
@@ -115,11 +125,11 @@ def scales() -> dict:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("patterns", "books", "scales"))
-    parser.add_argument("--minutes", type=float, default=2.5)
+    parser.add_argument("--seconds", type=float, default=80)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.part == "patterns":
-        found = patterns(args.minutes)
+        found = patterns(args.seconds)
     else:
         found = {"books": books, "scales": scales}[args.part]()
     study = read_json(FILE) if FILE.is_file() else {}

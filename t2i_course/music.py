@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from .dalle import choose
 from .data.tunes import CLAIMS, Tunes, captions, make_tunes, read_caption
-from .data.tunes import verify, write_caption
+from .data.tunes import sound_html, verify, write_caption
 from .networks.codec import ResidualQuantizer, griffin_lim, log_frames, sizes_of
 from .networks.transformer import Cache, Transformer
 from .system import Options, Saved, Stage, check_prompts, picture_generators
@@ -265,11 +265,10 @@ class Playlist:
         return f"Playlist({len(self)} tunes: {', '.join(map(repr, self.prompts[:4]))})"
 
     def _repr_html_(self) -> str:
-        from t2i_course.widgets.sound import playlist
+        each = [sound_html(*one) for one in zip(self.waves.numpy(), self.prompts)]
+        return f"<div style='display:flex;flex-wrap:wrap'>{''.join(each)}</div>"
 
-        return playlist(self.waves.numpy(), self.prompts).data
-
-
+# %% ../nbs/readings/15_music.ipynb #m15steps
 @patch
 def steps(
     self: MusicGen, prompts: str | list[str], *, n: int = 1, seed: int = 0, **options
@@ -293,7 +292,7 @@ def __call__(
     codes = gather(laid, self.when)
     return Playlist(self.play(codes).cpu(), codes.cpu(), check_prompts(prompts, n))
 
-
+# %% ../nbs/readings/15_music.ipynb #m15true
 def all_true(model: MusicGen, prompts: list[str], seed: int = 0, **options) -> tuple:
     """(share of tunes, one a prompt, whose claims are all heard; share of each claim)."""
     seeds = [seed + i for i in range(len(prompts))]

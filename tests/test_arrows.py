@@ -24,6 +24,7 @@ READINGS = [
     "palette",
     "swift",
     "gan",
+    "music",
 ]
 # what `t2i train` and `t2i evaluate` may not need: a GPU machine has only torch, numpy, einops,
 # safetensors, accelerate, tokenizers, pillow and tqdm

@@ -376,12 +376,8 @@ def parser() -> Parser:
     )
 
     def command(name, run, about):
-        p = commands.add_parser(
-            name,
-            help=about,
-            description=about[0].upper() + about[1:] + ".",
-            epilog=EXAMPLES[name],
-        )
+        told = dict(help=about, description=about[0].upper() + about[1:] + ".")
+        p = commands.add_parser(name, **told, epilog=EXAMPLES[name])
         p.set_defaults(run=run)
         return p
 

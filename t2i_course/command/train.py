@@ -181,7 +181,7 @@ def fitting(model, recipes: dict, args) -> dict:
         )
     return mine
 
-
+# %% ../../nbs/command/train.ipynb #c015m
 def model_and_data(cls: type, start: Path | str | None, args):
     """(model, pictures, folder that its weights came from): what is trained, and on what."""
     model = folder = None

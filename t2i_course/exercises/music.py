@@ -16,7 +16,7 @@ from ..networks.codec import samples_of, spectrum
 
 # %% ../../nbs/exercises/music.ipynb #xm11
 def check_angles(answer):
-    """Sizes stay, silence is no trouble, angles come from real samples, twice changes little."""
+    """Sizes stay, silence is no trouble, angles come from real samples."""
     g = torch.Generator().manual_seed(0)
     wave = torch.randn(2, 3200, generator=g)
     right = spectrum(wave)
@@ -130,7 +130,7 @@ Exercise(
     check_residual,
     (
         "`torch.cdist(a, b)` gives all distances, (N, size); `argmin(1)` the nearest.",
-        "Take away what was said: `rest = rest - codes[found]`. (Not in place: x is not yours.)",
+        "Take away what was said: `rest = rest - codes[found]`, in a new tensor.",
     ),
     {
         "nothing is taken away": ("rest = rest - codes[found]", "rest = rest"),
@@ -144,7 +144,7 @@ Exercise(
     difficulty=1,
     importance=3,
     minutes=6,
-    why="Algorithm 1 of SoundStream. The decoder needs no order: it adds up a code of each book.",
+    why="Algorithm 1 of SoundStream. The way back is a sum of one code a book.",
 )
 
 # %% ../../nbs/exercises/music.ipynb #xm31
@@ -197,10 +197,6 @@ Exercise(
             "laid[:, 2 * k : 2 * k + T, k] = ids[:, : T + K - 1 - 2 * k][:, :T, k]",
         ),
         "always the first book": ("ids[:, :, k]", "ids[:, :, 0]"),
-        "frames late, not steps": (
-            "laid[:, k : k + T, k] = ids[:, :, k]",
-            "laid[:, :T, k] = ids[:, :, k].roll(-k, 1)",
-        ),
         "round the corner": (
             "laid[:, k : k + T, k] = ids[:, :, k]",
             "laid[:, :, k] = torch.cat([ids, ids], 1)[:, : T + K - 1, k].roll(k, 1)",
@@ -221,14 +217,14 @@ def check_undo(answer):
     found = answer(laid)
     same_shape(found, ids)
     last_first = torch.equal(found[..., 0], laid[:, 2:, 0])
-    assert not last_first, "that is slanted the other way: book 0 comes first, the last is latest"
+    assert not last_first, "that is slanted the other way: book 0 comes first"
     assert not torch.equal(found[..., 0], ids[..., 2]), "the books come out in the wrong order"
     alike = torch.equal(found[:, :4, 1], laid[:, 1:5, 0])
     assert not alike, "column 1 of yours holds tokens of book 0"
     assert not (found == 777).any(), "a corner that says `empty` has come along: it is no token"
     agree(found[..., 0], ids[..., 0], "book 0 begins in step 0")
-    agree(found[..., 1], ids[..., 1], "book 1 begins in step 1: its frame t stands in step t + 1")
-    agree(found[..., 2], ids[..., 2], "book 2 begins in step 2: its frame t stands in step t + 2")
+    agree(found[..., 1], ids[..., 1], "book 1's frame t stands in step t + 1")
+    agree(found[..., 2], ids[..., 2], "book 2's frame t stands in step t + 2")
     agree(answer(laid[..., :1]), laid[..., :1], "one book alone is not late: nothing to do")
 
 # %% ../../nbs/exercises/music.ipynb #xm37
@@ -330,10 +326,6 @@ Exercise(
         "all are kept": (".masked_fill(logits < least, -torch.inf)", ""),
         "logits for probabilities": ("return logits.softmax(-1)", "return logits"),
         "zeros are no nothing": ("-torch.inf", "0.0"),
-        "those that were likeliest untold": (
-            "logits.topk(top_k, -1).values[..., -1:]",
-            "logits[..., top_k - 1 : top_k]",
-        ),
     },
     difficulty=2,
     importance=3,

@@ -56,7 +56,7 @@ def log_frames(wave: Tensor) -> Tensor:
 
 
 def sizes_of(frames: Tensor) -> Tensor:
-    """Back from `log_frames` to the spectrum's sizes: (B, frames, bins) -> (B, bins, frames)."""
+    """Back from `log_frames` to sizes: (B, frames, bins) -> (B, bins, frames)."""
     return FLOOR * (frames.transpose(1, 2).exp() - 1).clamp(min=0)
 
 # %% ../../nbs/networks/codec.ipynb #cd05
@@ -99,7 +99,7 @@ class ResidualQuantizer(nn.Module):
 
 @patch
 def encode(self: ResidualQuantizer, x: Tensor) -> Tensor:
-    """Vectors (..., dim) -> ids (..., books): the nearest code of what is left, in each book."""
+    """Vectors (..., dim) -> ids (..., books): of each book the code nearest to what is left."""
     rest, ids = x.flatten(0, -2), []
     for codes in self.codes:
         found = nearest(rest, codes)

@@ -8,12 +8,9 @@ Docs: https://t2i-course.github.io/t2i_course/widgets/sound.html.md"""
 __all__ = ['LOWEST', 'HIGHEST', 'HEAD', 'piano_roll', 'spectrogram', 'token_grid', 'player', 'playlist']
 
 # %% ../../nbs/widgets/sound.ipynb #sd02
-import base64
-import html
-
 import numpy as np
 from PIL import Image
-from ..data.tunes import SCALES, TICK, TICKS, hear_notes, wav_bytes
+from ..data.tunes import SCALES, TICK, TICKS, hear_notes, sound_html
 from .plots import data_url, png
 
 # %% ../../nbs/widgets/sound.ipynb #sd05
@@ -54,7 +51,8 @@ def token_grid(ids, size: int, side: int = 2, height: int = 8) -> Image.Image:
     """
     ids = np.asarray(ids).T
     turn = 2 * np.pi * (ids * 37 % size)[..., None] / size + np.array([0, 2.1, 4.2])
-    colour = np.where((ids >= 0)[..., None] & (ids < size)[..., None], 150 + 90 * np.cos(turn), 255)
+    known = ((ids >= 0) & (ids < size))[..., None]
+    colour = np.where(known, 150 + 90 * np.cos(turn), 255)
     cells = colour.astype(np.uint8).repeat(height, 0).repeat(side, 1)
     return Image.fromarray(cells)
 
@@ -65,21 +63,15 @@ HEAD += "100*this.currentTime/this.duration+'%'"
 
 def player(wave: np.ndarray, caption: str, pictures: list = (), width: int = 240) -> str:
     """One tune as HTML: its pictures below one another, sound, caption; a line runs along."""
-    sound = base64.b64encode(wav_bytes(wave)).decode()
-    words = html.escape(caption, quote=True)
     shown = ""
     for picture in pictures:
         shown += f"<img alt='' src='{data_url(png(picture, 64))}' style='display:block;"
         shown += f"width:{width}px;margin:0 0 3px;image-rendering:pixelated'>"
     line = "<i style='position:absolute;top:0;bottom:0;left:0;width:2px;background:#e0803a;"
     line += "transition:left .2s linear'></i>"
-    return (
-        f"<figure style='margin:6px;width:{width}px'>"
-        f"<div style='position:relative;overflow:hidden'>{shown}{line}</div>"
-        f"<audio controls preload='metadata' aria-label='{words}' ontimeupdate=\"{HEAD}\""
-        f" style='width:{width}px;height:32px' src='data:audio/wav;base64,{sound}'></audio>"
-        f"<figcaption style='font-size:12px;line-height:1.25'>{words}</figcaption></figure>"
-    )
+    figure = sound_html(wave, caption, width, f'ontimeupdate="{HEAD}"')
+    above = f"<div style='position:relative;overflow:hidden'>{shown}{line}</div>"
+    return figure.replace("<audio", above + "<audio", 1)
 
 
 def playlist(waves, captions: list[str], pictures: list = None, width: int = 240):
