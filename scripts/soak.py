@@ -346,7 +346,7 @@ class Tags(HTMLParser):
 
 def prompt(folder: Path, dice: random.Random) -> str:
     """Give an odd prompt to a system: it is refused in words, or read, shown and written."""
-    readers = [name for name, s in evaluation.SYSTEMS.items() if not s.edits]
+    readers = [name for name, s in evaluation.SYSTEMS.items() if not (s.edits or s.plays)]
     text, name = odd_prompt(dice), dice.choice(readers)
     try:
         check_prompts(text)
