@@ -27,13 +27,14 @@ from t2i_course.measure.evaluation import (
     pick_device,
     used,
 )
-from ..storage import WEIGHTS, digest_of, free_name, numbered, read_json, write_atomically
+from ..storage import WEIGHTS, digest_of, free_name, numbered
+from ..storage import read_json, write_atomically
 
 # %% ../../nbs/command/draw.ipynb #c004
 STYLES = ("noto", "twemoji", "fluent")
 TASKS = ("colourise", "fill", "uncrop", "restore")  # those of reading 11
 
-
+# %% ../../nbs/command/draw.ipynb #d983a5aa
 def learned_names() -> dict[str, tuple[str, str]]:
     """The names of emoji in small letters -> as they were learned, and the first style in which
     they were.
@@ -52,7 +53,7 @@ def bare(prompt: str) -> str:
     """A prompt in small letters, without an article before it."""
     return re.sub(r"^(an?|the)\s+", "", prompt.strip().lower())
 
-
+# %% ../../nbs/command/draw.ipynb #564268cf
 def styled(prompts: list[str], style: str | None) -> list[str]:
     """The prompts with an emoji style behind each, and names of emoji as they were learned,
     without an article. ValueError for a style that is none.
@@ -65,8 +66,8 @@ def styled(prompts: list[str], style: str | None) -> list[str]:
         near = get_close_matches(style, STYLES, 1, 0.3)
         guess = f"did you mean {near[0]}? " if near else ""
         raise ValueError(
-            f"unknown style {style!r}; {guess}The emoji styles are {', '.join(STYLES)}; none adds"
-            " nothing"
+            f"unknown style {style!r}; {guess}The emoji styles are {', '.join(STYLES)}; none"
+            " adds nothing"
         )
     names = learned_names()
     spelled = [names.get(bare(prompt), (prompt,))[0] for prompt in prompts]
@@ -580,8 +581,8 @@ def add_request(p, out: str, system: str):
     p.set_defaults(name=out)
     which = f"a system of the course or a folder of a trained one (default: {system})"
     style = (
-        "an emoji style: noto, twemoji or fluent; adds ', STYLE style' to each prompt; none adds"
-        " nothing (default: names of emoji get one, other prompts none)"
+        "an emoji style: noto, twemoji or fluent; adds ', STYLE style' to each prompt; none"
+        " adds nothing (default: names of emoji get one, other prompts none)"
     )
     each = "pictures a prompt; picture i has the seed SEED + i (default: 1)"
     p.add_argument("--system", help=which)
