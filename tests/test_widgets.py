@@ -19,6 +19,7 @@ from t2i_course.widgets.labels import Labels
 from t2i_course.widgets.pages import module
 from t2i_course.widgets.plane import Plane
 from t2i_course.widgets.plots import png
+from t2i_course.widgets.search import Search
 from t2i_course.widgets.tokens import Tokens
 from t2i_course.measure.history import Timeline
 from t2i_course.measure.rating import SideBySide, preference
@@ -282,6 +283,32 @@ def test_a_stored_table_of_labels_is_the_softmax_of_each_picture(page):
     page.fill("textarea", "words\nof my own")
     page.click(".go")
     assert "run this notebook" in page.inner_text(".note")
+
+
+def test_a_stored_search_shows_the_nearest_and_their_cosines(page):
+    answers = {"night": ([0.9, 0.25], [1, 0]), "day": ([0.8, 0.1], [0, 1])}
+    pictures, names = torch.stack([torch.ones(3, 8, 8), -torch.ones(3, 8, 8)]), ["sun", 'a "moon"']
+    page.set_content(Search(answers.get, pictures, names, list(answers), title="Find").html())
+    page.wait_for_selector("ol.found li")
+    heard = lambda: page.evaluate(
+        "[...document.querySelectorAll('ol.found canvas')].map((c) => [c.ariaLabel,"
+        " c.getContext('2d').getImageData(4, 4, 1, 1).data[0]])"
+    )
+    said = lambda: page.inner_text("ol.found").split()
+    assert heard() == [['a "moon"', 0], ["sun", 255]] and said() == ["0.90", "0.25"]
+    assert page.inner_text(".note") == 'Nearest: a "moon"; sun.'
+    page.focus(".chips button:nth-child(2)")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.note').textContent.includes('sun; a')")
+    assert heard()[0] == ["sun", 255] and said() == ["0.80", "0.10"]
+    assert page.get_attribute("[aria-pressed=true]", "type") == "button"
+    page.fill("input", "words of my own")
+    assert "Press Search" in page.inner_text(".note")
+    page.press("input", "Enter")
+    assert "run this notebook" in page.inner_text(".note")
+    page.fill("input", " ")
+    page.press("input", "Enter")
+    assert page.inner_text(".note") == "Say what to look for."
 
 
 class Scribe:
