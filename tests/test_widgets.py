@@ -311,6 +311,36 @@ def test_a_stored_search_shows_the_nearest_and_their_cosines(page):
     assert page.inner_text(".note") == "Say what to look for."
 
 
+FINDER = """([esm, state, found, png]) => {
+    const on = {};
+    const reply = ({ view: own, number, text }) => text === 'nothing'
+        ? on['msg:custom']({ view: own, number, error: 'no such thing' }, [])
+        : on['msg:custom']({ view: own, number, found }, [view(png)]);
+    const send = (message) => setTimeout(() => reply(message), 20);
+    const model = { get: (k) => state[k], off() {}, on: (event, f) => (on[event] = f), send };
+    return render(esm, model);
+}"""
+
+
+def test_a_search_is_answered_by_the_kernel(page):
+    answers = {"night": ([0.9], [1]), "noon": ([0.7], [0])}
+    pictures = torch.stack([torch.ones(3, 8, 8), -torch.ones(3, 8, 8)])
+    search = Search(answers.get, pictures, ["sun", "moon"], ["night"])
+    state = {k: getattr(search, k) for k in ("css", "title", "caption", "examples", "found")}
+    state |= {"live": True, "rows": list(map(encoded, search.rows))}
+    found, row = search.answer("noon")
+    page.set_content("<div id=here></div>")
+    page.add_script_tag(content=FAKE)
+    page.evaluate(FINDER, [module("search"), state, found, encoded(png(row))])
+    assert page.inner_text(".note") == "Nearest: moon."
+    page.fill("input", "noon")  # every change asks the kernel
+    page.wait_for_function("() => document.querySelector('.note').textContent.includes('sun')")
+    assert page.inner_text("li") == "0.70" and not page.query_selector(".stale")
+    page.fill("input", "nothing")
+    page.wait_for_selector("ol.stale")
+    assert page.inner_text(".note") == "no such thing"
+
+
 class Scribe:
     """A DALL-E of four codes whose tokens are 3, 2, 1, 0, as sure as `p` says."""
 
