@@ -530,7 +530,7 @@ def search_for(page, words: str) -> list[list]:
 
 
 def found_by(model, asked: list[str]) -> list[list]:
-    """What reading 4 finds for these words."""
+    """What reading 4 finds for these words, (name, cosine) each."""
     import torch
 
     from export_live import plain_emoji
@@ -540,8 +540,8 @@ def found_by(model, asked: list[str]) -> list[list]:
     with torch.no_grad():
         parts = [model.image_features(to_float(x)) for x in art.images.split(512)]
         best = (model.text_features(asked) @ torch.cat(parts).T).topk(12)
-    rows = zip(best.indices.tolist(), best.values.tolist())
-    return [[[art.captions[i], c] for i, c in zip(*found)] for found in rows]
+    names = [art.subset(rows).captions for rows in best.indices.tolist()]
+    return [list(zip(*found)) for found in zip(names, best.values.tolist())]
 
 
 def pictures_called(names: list[str]):

@@ -287,8 +287,9 @@ def test_a_stored_table_of_labels_is_the_softmax_of_each_picture(page):
 
 def test_a_stored_search_shows_the_nearest_and_their_cosines(page):
     answers = {"night": ([0.9, 0.25], [1, 0]), "day": ([0.8, 0.1], [0, 1])}
-    pictures, names = torch.stack([torch.ones(3, 8, 8), -torch.ones(3, 8, 8)]), ["sun", 'a "moon"']
-    page.set_content(Search(answers.get, pictures, names, list(answers), title="Find").html())
+    pictures = torch.stack([torch.ones(3, 8, 8), -torch.ones(3, 8, 8)])
+    search = Search(answers.get, pictures, ["sun", 'a "moon"'], list(answers), title="Find")
+    page.set_content(search.html())
     page.wait_for_selector("ol.found li")
     heard = lambda: page.evaluate(
         "[...document.querySelectorAll('ol.found canvas')].map((c) => [c.ariaLabel,"
@@ -299,7 +300,8 @@ def test_a_stored_search_shows_the_nearest_and_their_cosines(page):
     assert page.inner_text(".note") == 'Nearest: a "moon"; sun.'
     page.focus(".chips button:nth-child(2)")
     page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('.note').textContent.includes('sun; a')")
+    noted = "document.querySelector('.note').textContent"
+    page.wait_for_function(f"() => {noted}.includes('sun; a')")
     assert heard()[0] == ["sun", 255] and said() == ["0.80", "0.10"]
     assert page.get_attribute("[aria-pressed=true]", "type") == "button"
     page.fill("input", "words of my own")
