@@ -483,6 +483,67 @@ def check_labels(browser, base: str, rel: str = "readings/clip.html") -> list[st
     return bad
 
 
+SEARCH = ".t2i-search"
+FOUND = f"() => document.querySelector('{SEARCH}').found"
+
+
+def check_search(browser, base: str, rel: str = "readings/clip.html") -> list[str]:
+    """Search the emoji in the page: does it find what PyTorch finds, and of the examples what
+    is stored?
+    """
+    from export_live import CLOSE, JUDGE
+    from t2i_course.clip import CLIP
+
+    bad, page = [], browser.new_page(viewport=PHONE)
+    page.set_default_timeout(120_000)
+    page.on("pageerror", lambda e: bad.append(f"script error: {e}"))
+    page.goto(base + rel, wait_until="load")
+    page.wait_for_selector(f"{SEARCH} li")
+    examples = page.locator(f"{SEARCH} .chips button").all_inner_texts()
+    there = [search_for(page, example) for example in examples]
+    fetched = page.evaluate("() => performance.getEntriesByType('resource').map((e) => e.name)")
+    if any(LIVE in name for name in fetched):
+        bad.append("CLIP is fetched before it is asked to search")
+    own = ["a sleepy cat", "it's raining, fluent style", "two green circles"]
+    there += found_by(CLIP.from_pretrained(JUDGE), own)
+    asked = [*(e.upper() for e in examples), *own]  # of capitals no answer is stored
+    for words, expected in zip(asked, there):
+        here = search_for(page, words)
+        if [name for name, _ in here] != [name for name, _ in expected]:
+            bad.append(f"found for {words!r}: {here}, and by PyTorch {expected}")
+        elif (apart := max(abs(a - b) for (_, a), (_, b) in zip(here, expected))) > CLOSE:
+            bad.append(f"cosines of {words!r} are not PyTorch's: {apart:.1e} apart")
+    if not page.inner_text(f"{SEARCH} .note").startswith(f"Nearest: {expected[0][0]}; "):
+        bad.append(f"the search's note says {page.inner_text(f'{SEARCH} .note')!r}")
+    if page.evaluate(SIDEWAYS) > 0:
+        bad.append("the page of the live search scrolls sideways on a phone")
+    page.close()
+    return bad
+
+
+def search_for(page, words: str) -> list[list]:
+    """Search in a page by keys; what it finds, [name, cosine] each."""
+    page.fill(f"{SEARCH} input", words)
+    page.evaluate(f"() => delete document.querySelector('{SEARCH}').found")
+    page.press(f"{SEARCH} input", "Enter")
+    return page.wait_for_function(FOUND).json_value()
+
+
+def found_by(model, asked: list[str]) -> list[list]:
+    """What reading 4 finds for these words, (name, cosine) each."""
+    import torch
+
+    from export_live import plain_emoji
+    from t2i_course.data.captioned import to_float
+
+    art = plain_emoji()
+    with torch.no_grad():
+        parts = [model.image_features(to_float(x)) for x in art.images.split(512)]
+        best = (model.text_features(asked) @ torch.cat(parts).T).topk(12)
+    names = [art.subset(rows).captions for rows in best.indices.tolist()]
+    return [list(zip(*found)) for found in zip(names, best.values.tolist())]
+
+
 def pictures_called(names: list[str]):
     """The pictures of these captions, (N, 3, 32, 32): emoji, or shapes of reading 4's board."""
     import torch
@@ -597,6 +658,7 @@ def check_site(root: Path, shots: Path | None = None):
                 live = check_live(browser, base) + check_refusals(browser, root, base)
                 faults["live drawing"] = live
                 faults["live labels"] = check_labels(browser, base)
+                faults["live search"] = check_search(browser, base)
                 faults["live tokens"] = check_tokens(browser, base)
             found = [page for job in jobs for page in job.result()]
     faults |= {rel: bad for rel, _, bad in sorted(found)}

@@ -1,6 +1,7 @@
 """Models for the pages of the site, as ONNX graphs made of the weights as they are loaded: a
-latent diffusion model in three, CLIP's text encoder, and DALL-E in two; what the page's sampler
-and tokenizer need, and the library that runs them.
+latent diffusion model in three, CLIP's text encoder with the vectors of the emoji that it
+searches, and DALL-E in two; what the page's sampler and tokenizer need, and the library that
+runs them.
 
 All are held to PyTorch's before anything is kept: same prompt and seed, same picture; same
 caption, same vector; same tokens, same logits.
@@ -24,18 +25,20 @@ from npm import ONNXRUNTIME, files
 from t2i_course.clip import CLIP
 from t2i_course.dalle import DALLE, JointTransformer, attention_mask
 from t2i_course.guidance import classifier_free, predicting_x0, walk
-from t2i_course.data.captioned import to_uint8
+from t2i_course.data.captioned import CaptionedImages, emoji, to_float, to_uint8
 from t2i_course.ldm import LatentDiffusion
 from t2i_course.networks.codebooks import unmap_pixels
 from t2i_course.networks.text import Tokenizer
 from t2i_course.system import picture_generators
 from t2i_course.widgets.pages import source
+from t2i_course.widgets.plots import tile
 
 PAGE = Path(__file__).parent / "live"  # the page's half: worker, tokenizer, generator, sampler
 SHARED = ("random.js", "steps.js")  # of t2i_course/widgets
 OPSET = 17
 CLOSE = 1e-4  # of a picture's values, which lie in [-1, 1]
 MODEL, JUDGE, WRITER = "ldm-small", "clip-small", "dalle-small"
+COLUMNS = 64  # of the sheet of emoji
 PROMPT = "a blue star left of a green square on a black background"
 
 
@@ -229,6 +232,38 @@ def export_reader(model: CLIP, folder: Path) -> float:
     return apart
 
 
+def plain_emoji() -> CaptionedImages:
+    """The emoji that reading 4 searches: all styles, without the variants of skin tone."""
+    art = emoji(32, progress=False)
+    named = enumerate(zip(art.captions, art.concepts))
+    return art.subset([i for i, (c, k) in named if c.split(",")[0] == k.split(",")[0]])
+
+
+def export_pictures(model: CLIP, art: CaptionedImages, folder: Path) -> float:
+    """Add what is searched to CLIP's folder: vectors of the pictures as whole numbers of 16
+    bits, emoji.i16 (half as large as floats, and finer than halves); all pictures on one
+    lossless sheet, emoji.webp; their names and the size of a step, emoji.json. Returns how far
+    a cosine is from PyTorch's, at most. ValueError where too far.
+    """
+    with torch.no_grad():
+        parts = [model.image_features(to_float(x)) for x in art.images.split(512)]
+        captions = model.text_features([PROMPT, "fox", "sad face", *art.captions[:99]])
+    features, side = torch.cat(parts), art.images.shape[-1]
+    step = float(features.abs().max()) / 32767
+    kept = (features / step).round()
+    apart = float(((kept * step - features) @ captions.T).abs().max())
+    if not apart < CLOSE:
+        raise ValueError(f"the vectors of the pictures lose too much: {apart:.1e}")
+    (folder / "emoji.i16").write_bytes(kept.numpy().astype("<i2").tobytes())
+    tile(list(art.images), COLUMNS, gap=0).save(folder / "emoji.webp", lossless=True)
+    about = {"names": art.captions, "step": step, "columns": COLUMNS, "side": side}
+    (folder / "emoji.json").write_text(json.dumps(about), encoding="utf-8")
+    told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    told["bytes"] |= {path.name: path.stat().st_size for path in folder.glob("emoji.*")}
+    (folder / "model.json").write_text(json.dumps(told), encoding="utf-8")
+    return apart
+
+
 class Write(nn.Module):
     """One token of two sentences, a caption's and the empty caption's: token (2,), place (1,),
     keys and values (depth, 2, heads, length, d) of the places before -> logits of the token
@@ -394,7 +429,9 @@ def make_live(
         model = LatentDiffusion.from_pretrained(name)
         export(model, folder)
         apart = check(model, folder)
-        apart = max(apart, export_reader(CLIP.from_pretrained(judge), folder / "clip"))
+        clip = CLIP.from_pretrained(judge)
+        apart = max(apart, export_reader(clip, folder / "clip"))
+        apart = max(apart, export_pictures(clip, plain_emoji(), folder / "clip"))
         copy_page(folder)
         apart = max(apart, export_writer(DALLE.from_pretrained(writer), folder / "dalle"))
         shutil.copy(library["dist/ort.wasm.bundle.min.mjs"], folder / "ort.js")

@@ -32,7 +32,7 @@ from .published.clip import PUBLISHED
 from .published.files import digest, tell_memory
 from .published.karlo import karlo_config, load_karlo
 from .storage import find_pretrained
-from .system import Gallery, Stage, Step, TextToImage
+from .system import Gallery, Saved, Stage, Step, TextToImage
 from .system import check_count, check_picture, check_pictures, check_type
 from .system import last, noise_like, picture_generators
 
@@ -365,7 +365,7 @@ def decoder_loss(self: UnCLIP, batch: dict) -> dict[str, Tensor]:
     return self.decoder.loss(x_0, self.decoder.condition(z_i, text, known))
 
 # %% ../nbs/readings/08_unclip.ipynb #c041
-class Upsampler(Diffusion):
+class Upsampler(Diffusion, Saved):
     """A stage that draws a small picture again at `size` pixels (sec. 2.1). It reads no
     caption, attends to nothing and learns from crops; told {"channels": `enlarge`(small
     picture)}.
@@ -470,21 +470,29 @@ def upsampler_loss(self: UnCLIP, batch: dict, which: int = 0) -> dict[str, Tenso
 
 # %% ../nbs/readings/08_unclip.ipynb #u8h4
 @patch
-def with_upsampler(self: UnCLIP, factor: int = 2, **config) -> UnCLIP:
-    """A copy of this model with one more upsampler, `factor` times larger and trained against
-    BSR (sec. 2.1); it begins with the weights of the last one. `config` overrides what it takes
-    over from that. Its stage, "upsampler2" behind one, wants pictures of its size.
+def with_upsampler(
+    self: UnCLIP, trained: str | Path | None = None, factor: int = 2, **config
+) -> UnCLIP:
+    """A copy of this model with one more upsampler behind the last (sec. 2.1). Its stage,
+    "upsampler2" behind one, wants pictures of its size.
+
+    trained: a shipped one, or a folder of `Upsampler.save_pretrained`. None: a new one,
+    `factor` times larger and trained against BSR, which begins with the weights of the last.
+    config: what it shall not take over from that.
 
     Raises ValueError where there is no upsampler to begin from.
     """
     if not self.upsamplers:
         raise ValueError("this model has no upsampler to begin from; give it one in `create`")
-    last = self.config["upsamplers"][-1]
-    more = last | {"size": factor * last["size"], "degrade": "bsr"} | config
-    ups = [*self.config["upsamplers"], more]
+    own, last = self.upsamplers[-1], self.config["upsamplers"][-1]
+    more = last | {"size": factor * last["size"], "degrade": "bsr"}
+    if trained is not None:
+        own = Upsampler.from_pretrained(trained)
+        more = own.config
+    ups = [*self.config["upsamplers"], more | config]
     model = type(self)(**(self.config | {"upsamplers": ups}))
     model.load_state_dict(self.state_dict(), strict=False)
-    model.upsamplers[-1].load_state_dict(self.upsamplers[-1].state_dict())
+    model.upsamplers[-1].load_state_dict(own.state_dict())
     return model.to(self.device).train(self.training)
 
 # %% ../nbs/readings/08_unclip.ipynb #0f8bb4d3

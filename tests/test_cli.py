@@ -473,7 +473,23 @@ def test_draw_loads_no_training_library(model, tmp_path):
         tmp_path / "fox.png",
     )
     assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "fox.png").text["prompt"] == "a fox, noto style"
+    assert Image.open(tmp_path / "fox.png").text["prompt"] == "fox, noto style"
+
+
+def test_names_of_emoji_get_the_style_in_which_they_were_learned(capsys):
+    from t2i_course.command.draw import in_a_style, knows_emoji, say_style, styled
+
+    asked = ["a fox", "The  Fox ", "a red star on a white background", "a fox, fluent style"]
+    told = in_a_style(asked)
+    assert told == ["fox, noto style"] * 2 + asked[2:]
+    say_style(asked, told)
+    assert capsys.readouterr().err.count("--style none") == 2
+    assert styled(["a fox", "a zebra on ice"], "fluent") == [
+        "fox, fluent style",
+        "a zebra on ice, fluent style",
+    ]
+    assert styled(["a fox"], "none") == ["a fox"]
+    assert knows_emoji("ldm") and knows_emoji("pixel") and not knows_emoji("gan")
 
 
 @pytest.mark.parametrize(

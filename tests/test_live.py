@@ -6,14 +6,17 @@ import base64
 import json
 import random
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import npm
 from check_docs import NO_BROWSER, chromium, serve
 from export_live import check, check_writer, copy_page, export, export_reader, export_writer
-from export_live import page_tokenizer
+from export_live import CLOSE, export_pictures, page_tokenizer, plain_emoji
 from t2i_course.clip import CLIP
+from t2i_course.data.captioned import to_float
 from t2i_course.dalle import DALLE, choose
 from t2i_course.ddpm import step_indices
 from t2i_course.ldm import LatentDiffusion
@@ -84,6 +87,41 @@ def test_the_readers_graph_reads_as_clip_does(tmp_path):
         with torch.no_grad():
             seen, model.text_features = model.text_features, lambda c: seen(c).flip(0)
         export_reader(model, tmp_path / "other")
+
+
+def test_the_pictures_that_clip_searches_come_whole(tmp_path):
+    model, art = CLIP.from_pretrained("clip-small"), plain_emoji()
+    assert len(art) == 5163 and set(art.styles) == {"noto", "twemoji", "fluent"}
+    art = art.subset(range(0, len(art), 40))
+    export_reader(model, tmp_path / "clip")
+    assert export_pictures(model, art, tmp_path / "clip") < CLOSE / 2
+    about = json.loads((tmp_path / "clip" / "emoji.json").read_text())
+    assert about["names"] == art.captions
+    kept = np.fromfile(tmp_path / "clip" / "emoji.i16", "<i2").reshape(len(art), -1)
+    with torch.no_grad():
+        there = model.image_features(to_float(art.images))
+    assert np.abs(kept * about["step"] - there.numpy()).max() < 1e-5
+    sheet, side = Image.open(tmp_path / "clip" / "emoji.webp").convert("RGB"), about["side"]
+    for i, image in enumerate(art.images):
+        x, y = i % about["columns"] * side, i // about["columns"] * side
+        here = torch.from_numpy(np.array(sheet.crop((x, y, x + side, y + side))))
+        assert torch.equal(here.permute(2, 0, 1), image), art.captions[i]
+    told = json.loads((tmp_path / "clip" / "model.json").read_text())["bytes"]
+    assert set(told) == {"words.onnx", "emoji.i16", "emoji.webp", "emoji.json"}
+
+
+def test_the_nearest_are_torchs(page):
+    js = """async ([features, step, vector, count]) => {
+        const { nearest } = await import('/nearest.js');
+        return nearest(Int16Array.from(features), step, Float32Array.from(vector), count);
+    }"""
+    dice = torch.Generator().manual_seed(0)
+    features = torch.randint(-32767, 32768, (300, 16), generator=dice)
+    vector = torch.nn.functional.normalize(torch.randn(16, generator=dice), dim=0)
+    best = (features * 1e-5 @ vector).topk(12)
+    found = page.evaluate(js, [features.flatten().tolist(), 1e-5, vector.tolist(), 12])
+    assert [row for row, _ in found] == best.indices.tolist()
+    assert (torch.tensor([c for _, c in found]) - best.values).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("attention", ["full", "paper", ["row", "full", "conv", "column"]])

@@ -19,6 +19,7 @@ from t2i_course.widgets.labels import Labels
 from t2i_course.widgets.pages import module
 from t2i_course.widgets.plane import Plane
 from t2i_course.widgets.plots import png
+from t2i_course.widgets.search import Search
 from t2i_course.widgets.tokens import Tokens
 from t2i_course.measure.history import Timeline
 from t2i_course.measure.rating import SideBySide, preference
@@ -282,6 +283,64 @@ def test_a_stored_table_of_labels_is_the_softmax_of_each_picture(page):
     page.fill("textarea", "words\nof my own")
     page.click(".go")
     assert "run this notebook" in page.inner_text(".note")
+
+
+def test_a_stored_search_shows_the_nearest_and_their_cosines(page):
+    answers = {"night": ([0.9, 0.25], [1, 0]), "day": ([0.8, 0.1], [0, 1])}
+    pictures = torch.stack([torch.ones(3, 8, 8), -torch.ones(3, 8, 8)])
+    search = Search(answers.get, pictures, ["sun", 'a "moon"'], list(answers), title="Find")
+    page.set_content(search.html())
+    page.wait_for_selector("ol.found li")
+    heard = lambda: page.evaluate(
+        "[...document.querySelectorAll('ol.found canvas')].map((c) => [c.ariaLabel,"
+        " c.getContext('2d').getImageData(4, 4, 1, 1).data[0]])"
+    )
+    said = lambda: page.inner_text("ol.found").split()
+    assert heard() == [['a "moon"', 0], ["sun", 255]] and said() == ["0.90", "0.25"]
+    assert page.inner_text(".note") == 'Nearest: a "moon"; sun.'
+    page.focus(".chips button:nth-child(2)")
+    page.keyboard.press("Enter")
+    noted = "document.querySelector('.note').textContent"
+    page.wait_for_function(f"() => {noted}.includes('sun; a')")
+    assert heard()[0] == ["sun", 255] and said() == ["0.80", "0.10"]
+    assert page.get_attribute("[aria-pressed=true]", "type") == "button"
+    page.fill("input", "words of my own")
+    assert "Press Search" in page.inner_text(".note")
+    page.press("input", "Enter")
+    assert "run this notebook" in page.inner_text(".note")
+    page.fill("input", " ")
+    page.press("input", "Enter")
+    assert page.inner_text(".note") == "Say what to look for."
+
+
+FINDER = """([esm, state, found, png]) => {
+    const on = {};
+    const reply = ({ view: own, number, text }) => text === 'nothing'
+        ? on['msg:custom']({ view: own, number, error: 'no such thing' }, [])
+        : on['msg:custom']({ view: own, number, found }, [view(png)]);
+    const send = (message) => setTimeout(() => reply(message), 20);
+    const model = { get: (k) => state[k], off() {}, on: (event, f) => (on[event] = f), send };
+    return render(esm, model);
+}"""
+
+
+def test_a_search_is_answered_by_the_kernel(page):
+    answers = {"night": ([0.9], [1]), "noon": ([0.7], [0])}
+    pictures = torch.stack([torch.ones(3, 8, 8), -torch.ones(3, 8, 8)])
+    search = Search(answers.get, pictures, ["sun", "moon"], ["night"])
+    state = {k: getattr(search, k) for k in ("css", "title", "caption", "examples", "found")}
+    state |= {"live": True, "rows": list(map(encoded, search.rows))}
+    found, row = search.answer("noon")
+    page.set_content("<div id=here></div>")
+    page.add_script_tag(content=FAKE)
+    page.evaluate(FINDER, [module("search"), state, found, encoded(png(row))])
+    assert page.inner_text(".note") == "Nearest: moon."
+    page.fill("input", "noon")  # every change asks the kernel
+    page.wait_for_function("() => document.querySelector('.note').textContent.includes('sun')")
+    assert page.inner_text("li") == "0.70" and not page.query_selector(".stale")
+    page.fill("input", "nothing")
+    page.wait_for_selector("ol.stale")
+    assert page.inner_text(".note") == "no such thing"
 
 
 class Scribe:

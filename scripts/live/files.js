@@ -20,20 +20,22 @@ async function fetched(url, told) {
   return new Blob(parts).arrayBuffer();
 }
 
-// What `model.json` of a folder says, and a session for each of its graphs, by name.
-// folder: from here, "./" or below.
-export async function load(folder, graphs) {
+// What `model.json` of a folder says, a session for each of its graphs, and the bytes of other
+// files, all by name. folder: from here, "./" or below.
+export async function load(folder, graphs, files = []) {
   const here = (name) => new URL(name, import.meta.url);
   const told = await fetched(here(`${folder}model.json`), () => {});
   const model = JSON.parse(new TextDecoder().decode(told));
-  const total = Object.values(model.bytes).reduce((a, b) => a + b, 0);
+  const below = [...graphs.map((g) => `${g}.onnx`), ...files];
+  const total = ["ort.wasm", ...below].reduce((sum, name) => sum + model.bytes[name], 0);
   let progress = 0;
   const count = (n) => postMessage({ progress: (progress += n), total });
-  const urls = [here("ort.wasm"), ...graphs.map((g) => here(`${folder}${g}.onnx`))];
-  const [wasm, ...files] = await Promise.all(urls.map((url) => fetched(url, count)));
+  const urls = [here("ort.wasm"), ...below.map((name) => here(`${folder}${name}`))];
+  const [wasm, ...rest] = await Promise.all(urls.map((url) => fetched(url, count)));
   Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: wasm });
   for (const [i, name] of graphs.entries())
-    model[name] = await ort.InferenceSession.create(new Uint8Array(files[i]));
+    model[name] = await ort.InferenceSession.create(new Uint8Array(rest[i]));
+  for (const [i, name] of files.entries()) model[name] = rest[graphs.length + i];
   return model;
 }
 
