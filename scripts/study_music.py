@@ -1,4 +1,4 @@
-"""Reading 15's study: three patterns at equal time, books, scales.
+"""Reading 14's study: three patterns at equal time, books, scales.
 
     python scripts/study_music.py patterns --seconds 80   # of one core's own time, each
     python scripts/study_music.py books

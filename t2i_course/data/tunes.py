@@ -342,7 +342,7 @@ def wav_bytes(wave: np.ndarray) -> bytes:
     """Samples in [-1, 1] as a WAV file: one channel, 16 bits, 8,000 samples a second."""
     whole = (np.clip(np.asarray(wave), -1, 1) * 32767).astype("<i2")
     buffer = io.BytesIO()
-    with wave_files.open(buffer, "wb") as file:
+    with wave_files.open(buffer, mode="wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)

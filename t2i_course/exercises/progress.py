@@ -29,7 +29,7 @@ HOMES = {
     "palette": "11 Pictures from pictures",
     "swift": "12 Fewer steps",
     "gan": "13 Before diffusion",
-    "music": "15 Music",
+    "music": "14 Music",
 }
 
 

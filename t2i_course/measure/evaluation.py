@@ -67,7 +67,7 @@ _ROWS = [
     (11, "palette", "palette.Palette", "colours, fills, widens and mends pictures"),
     (12, "swift", "swift.Swift", "latent diffusion taught to draw in one to four calls"),
     (13, "gan", "gan.GAN", "one call draws a picture of one large thing"),
-    (15, "tunes", "music.MusicGen", "plays tunes whose captions a program hears"),
+    (14, "tunes", "music.MusicGen", "plays tunes whose captions a program hears"),
 ]
 _DOES = {"clip": "judges", "palette": "edits", "tunes": "plays"}  # the others draw
 SYSTEMS = {

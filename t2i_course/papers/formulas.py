@@ -435,7 +435,7 @@ def musicgen_parameters(width, layers, books=4, size=2048):
 
 @formula
 def pattern_steps(pattern, frames, books):
-    """Steps that a pattern of reading 15 needs."""
+    """Steps that a pattern of reading 14 needs."""
     from t2i_course.music import plan
 
     return len(plan(pattern, frames, books))

@@ -8,6 +8,8 @@ Docs: https://t2i-course.github.io/t2i_course/widgets/sound.html.md"""
 __all__ = ['LOWEST', 'HIGHEST', 'HEAD', 'piano_roll', 'spectrogram', 'token_grid', 'player', 'playlist']
 
 # %% ../../nbs/widgets/sound.ipynb #sd02
+from html import escape
+
 import numpy as np
 from PIL import Image
 from ..data.tunes import SCALES, TICK, TICKS, hear_notes, sound_html
@@ -63,9 +65,9 @@ HEAD += "100*this.currentTime/this.duration+'%'"
 
 def player(wave: np.ndarray, caption: str, pictures: list = (), width: int = 240) -> str:
     """One tune as HTML: its pictures below one another, sound, caption; a line runs along."""
-    shown = ""
+    shown, alt = "", escape(f"the notes of: {caption}", quote=True)
     for picture in pictures:
-        shown += f"<img alt='' src='{data_url(png(picture, 64))}' style='display:block;"
+        shown += f"<img alt='{alt}' src='{data_url(png(picture, 64))}' style='display:block;"
         shown += f"width:{width}px;margin:0 0 3px;image-rendering:pixelated'>"
     line = "<i style='position:absolute;top:0;bottom:0;left:0;width:2px;background:#e0803a;"
     line += "transition:left .2s linear'></i>"
