@@ -20,10 +20,11 @@ def check_play(args):
     """Fill in the file that was not given. ValueError for a caption that is none of a tune, a
     system that does not play, a file that cannot be or is there already.
     """
-    from t2i_course.data.tunes import read_caption
-    from t2i_course.system import check_prompts
+    from t2i_course.data.tunes import EXAMPLE, read_caption
 
-    for prompt in check_prompts(args.prompt):
+    for prompt in args.prompt:
+        if not prompt.strip():
+            raise ValueError(f"the prompt is empty; say what to play, as {EXAMPLE!r}")
         read_caption(prompt)
     if not find_system(args.system)[0].plays:
         can = ", ".join(name for name, s in SYSTEMS.items() if s.plays)
